@@ -1,0 +1,374 @@
+//! Head node ↔ compute node: who may say what, and when.
+//!
+//! The node dials the head and opens one bidirectional stream, the *control stream*, for the life of the connection:
+//!
+//! ```text
+//!   node                                   head
+//!   Hello ------------------------------->        once, first; says what it holds
+//!         <------------------------------- Welcome | Refused (and the connection closes)
+//!         <------------------------------- Orders        any time; safe to repeat
+//!   Reports ----------------------------->        kept and repeated until acknowledged
+//!         <------------------------------- ReportsTaken
+//!   Heartbeat --------------------------->        every `heartbeat`, renews the fencing lease
+//!         <------------------------------- HeartbeatTaken
+//! ```
+//!
+//! A node that has no certificate yet may open a stream and say [`Join`] only; the answer is [`JoinReply`].
+//! The head opens further streams to the node, each with one [`FileRequest`] that is answered by [`FileReply`] frames.
+//! Unknown messages are skipped by nodes and answered by closing the connection by the head.
+
+use core::net::SocketAddr;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Version;
+use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, TaskId};
+use crate::model::job::Env;
+use crate::model::node::Inventory;
+use crate::model::owner::Owner;
+use crate::model::task::AttemptOutcome;
+use crate::units::{Millis, Timestamp};
+
+/// The most reports in one message; more go in the next one.
+pub const MAX_REPORTS: usize = 1024;
+
+/// The most orders in one message; more go in the next one.
+pub const MAX_ORDERS: usize = 1024;
+
+/// The most bytes of one file piece.
+pub const MAX_PIECE_BYTES: usize = 256 * 1024;
+
+/// Node → head on the control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum NodeMessage {
+    /// First message.
+    Hello(Box<Hello>),
+    /// Renews the lease; also proves that the link works both ways.
+    Heartbeat {
+        /// Counts up; the answer repeats it.
+        number: u64,
+    },
+    /// What happened. Repeated, with the same number, until taken.
+    Reports {
+        /// Counts up over one life of the agent.
+        number: u64,
+        /// In the order in which they happened.
+        reports: Vec<Report>,
+    },
+    /// From a newer node.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a node says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// What it speaks.
+    pub version: Version,
+    /// Its name as configured; the head refuses a name that is not the one of its certificate's node.
+    pub name: NodeName,
+    /// The life of its task keeper (spawner).
+    pub boot: BootId,
+    /// What it has.
+    pub inventory: Inventory,
+    /// The UDP port where peers reach it; the address is the one it dials from unless it names another.
+    pub peer: SocketAddr,
+    /// Every attempt it knows of: running, or ended and not yet acknowledged.
+    pub held: Vec<HeldAttempt>,
+}
+
+/// An attempt that a node knows of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldAttempt {
+    /// Which.
+    pub attempt: AttemptId,
+    /// How far it is there.
+    pub state: HeldState,
+}
+
+/// How far an attempt is on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum HeldState {
+    /// Received, not started (or a member of a gang, which starts nothing by itself).
+    Waiting,
+    /// Its program runs.
+    Running {
+        /// Since when.
+        started_at: Timestamp,
+    },
+    /// Its report is on the way.
+    Ended,
+}
+
+/// What happened on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "r")]
+pub enum Report {
+    /// The primary's program runs.
+    Started {
+        /// Which.
+        attempt: AttemptId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The primary's program ended and nothing of the attempt runs on this node any more.
+    Ended {
+        /// Which.
+        attempt: AttemptId,
+        /// How.
+        outcome: AttemptOutcome,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nothing of the attempt runs on this node any more (answer to [`Order::Release`], also when it never knew it).
+    Released {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// From a newer node.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Head → node on the control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum HeadMessage {
+    /// Answer to hello.
+    Welcome {
+        /// What the head speaks.
+        version: Version,
+        /// The cluster's name, for `CCP_CLUSTER_NAME`.
+        cluster: String,
+        /// The rules of both clocks.
+        timing: Timing,
+    },
+    /// Answer to hello: why not, for the node's log. The connection closes.
+    Refused {
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// What to do. Safe to repeat.
+    Orders {
+        /// In order.
+        orders: Vec<Order>,
+    },
+    /// Reports up to this number are durable; forget them.
+    ReportsTaken {
+        /// The highest number.
+        number: u64,
+    },
+    /// A heartbeat arrived.
+    HeartbeatTaken {
+        /// Its number.
+        number: u64,
+    },
+    /// From a newer head.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The clocks between head and node (ARCHITECTURE, "Two clocks"): `lease + kill_grace` is shorter than the head's
+/// lost timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// How often the node says that it is there.
+    pub heartbeat: Millis,
+    /// Counted from the sending of the last acknowledged heartbeat; then what may be started elsewhere is killed.
+    pub lease: Millis,
+    /// Between a polite stop and a kill.
+    pub kill_grace: Millis,
+}
+
+impl Default for Timing {
+    /// The on-site values: a lease that outlasts the maintenance of a head node.
+    fn default() -> Self {
+        Self {
+            heartbeat: Millis::from_seconds(5),
+            lease: Millis::from_seconds(600),
+            // HPC Pack's TaskCancelGracePeriod.
+            kill_grace: Millis::from_seconds(15),
+        }
+    }
+}
+
+/// What a node is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "o")]
+pub enum Order {
+    /// Hold a share of an attempt, and start its program when this node is the primary. A known attempt is left alone.
+    Start(Box<StartOrder>),
+    /// End the attempt's program: the primary answers with [`Report::Ended`].
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+        /// Until the kill; none at all when forced.
+        grace: Millis,
+    },
+    /// Kill what is left of the attempt here and let it go: answered with [`Report::Released`], known or not.
+    Release {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// From a newer head.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Everything that a node has to know of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartOrder {
+    /// The try.
+    pub attempt: AttemptId,
+    /// What it tries.
+    pub task: TaskId,
+    /// The job's name, for `CCP_JOBNAME`.
+    pub job_name: String,
+    /// The task's name.
+    pub task_name: String,
+    /// Starts before this one, for `CCP_RETRY_COUNT`.
+    pub requeues: u32,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its nodes, primary first, in rank order.
+    pub nodes: Vec<AllocatedNode>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where it starts; none means its own directory `wd`.
+    pub workdir: Option<String>,
+    /// Where standard output goes.
+    pub stdout: Option<String>,
+    /// Where standard error goes.
+    pub stderr: Option<String>,
+    /// The job's variables with the task's own over them.
+    pub env: Env,
+    /// From its start.
+    pub runtime_limit: Option<Millis>,
+    /// For `CCP_EXCLUSIVE`.
+    pub exclusive: bool,
+    /// Whether it may be started again elsewhere: then it ends with the fencing lease.
+    pub rerunnable: bool,
+    /// The allocation's own certificate authority, for launches; only for allocations on more than nothing.
+    pub authority: Option<AllocationAuthority>,
+}
+
+/// One node of an allocation, as its peers have to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocatedNode {
+    /// Its number.
+    pub node: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Slots held there.
+    pub slots: u32,
+    /// Where its agent is reached for launches.
+    pub peer: SocketAddr,
+}
+
+/// A certificate authority for one allocation: made by the head, held only by the allocation's nodes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocationAuthority {
+    /// The certificate, DER.
+    #[serde(with = "serde_bytes")]
+    pub certificate: Vec<u8>,
+    /// The private key, PKCS#8 DER.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for AllocationAuthority {
+    /// The key never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AllocationAuthority").finish_non_exhaustive()
+    }
+}
+
+/// A node without a certificate asks for one. The only thing it may say.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// What it speaks.
+    pub version: Version,
+    /// The secret of the join token, hex.
+    pub secret: String,
+    /// The name it wants.
+    pub name: NodeName,
+    /// Its certificate request, PKCS#10 DER.
+    #[serde(with = "serde_bytes")]
+    pub request: Vec<u8>,
+}
+
+impl std::fmt::Debug for Join {
+    /// The secret never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Join").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The answer to [`Join`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum JoinReply {
+    /// Welcome to the cluster.
+    Joined {
+        /// The node's number.
+        node: NodeId,
+        /// Its pool and groups, for its log.
+        pool: PoolName,
+        /// The groups.
+        groups: Vec<GroupName>,
+        /// Its certificate, DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The cluster's authority, DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+    },
+    /// Why not: what is wrong with the token or the name, and what to type.
+    Refused {
+        /// For the person who started the node.
+        reason: String,
+    },
+}
+
+/// Which of a task's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskFile {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Head → node on a stream of its own: a part of a task's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRequest {
+    /// The job, for the path of a finished attempt's directory.
+    pub job: JobId,
+    /// The try.
+    pub attempt: AttemptId,
+    /// Which file.
+    pub file: TaskFile,
+    /// Only the last so many bytes, at most [`MAX_PIECE_BYTES`].
+    pub last_bytes: u32,
+}
+
+/// Node → head: the answer, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum FileReply {
+    /// The end of the file.
+    Tail {
+        /// Bytes before the part that is sent.
+        skipped: u64,
+        /// The part.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// No such file: never made, taken away, or not readable.
+    Missing {
+        /// For people.
+        reason: String,
+    },
+}

@@ -1,0 +1,73 @@
+//! Attempts: one try of a task, the nodes it holds, and which of them have let it go.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, NodeId, TaskId};
+use crate::units::Timestamp;
+
+/// What an attempt holds on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The node.
+    pub node: NodeId,
+    /// Slots held there, at least 1.
+    pub slots: u32,
+    /// Whether the node still holds it.
+    pub held: Held,
+}
+
+/// Whether a node still holds its share. Slots are free again only when it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// Granted; the node may run something for it.
+    Yes,
+    /// The node confirmed that nothing of it runs there any more, or is known to be gone.
+    Released,
+}
+
+/// ```text
+///   Granted --started--> Running --+--> Releasing --all shares released--> (row removed)
+///      '------------ stop, end ----'
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum AttemptPhase {
+    /// Stored and sent; the primary has not said that it runs.
+    Granted,
+    /// The primary runs it.
+    Running {
+        /// When it was started.
+        started_at: Timestamp,
+    },
+    /// A stop was sent to the primary; its answer ends the attempt.
+    Stopping {
+        /// When it was started, if it was.
+        started_at: Option<Timestamp>,
+    },
+    /// The primary's part is over; the other nodes have yet to confirm.
+    Releasing,
+}
+
+/// One try of a task, kept until all its nodes have let it go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// Its number.
+    pub id: AttemptId,
+    /// What it tries.
+    pub task: TaskId,
+    /// Its nodes, primary first, in rank order.
+    pub shares: Vec<Share>,
+    /// How far it is.
+    pub phase: AttemptPhase,
+    /// When the nodes were granted.
+    pub granted_at: Timestamp,
+}
+
+impl AttemptRow {
+    /// The node that runs the task's own command.
+    #[must_use]
+    pub fn primary(&self) -> Option<NodeId> {
+        self.shares.first().map(|share| share.node)
+    }
+}

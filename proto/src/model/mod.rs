@@ -1,0 +1,9 @@
+//! What a cluster is made of: specifications as users give them, rows as they are kept, states as enums.
+
+pub mod attempt;
+pub mod job;
+pub mod node;
+pub mod owner;
+pub mod pool;
+pub mod task;
+pub mod why;

@@ -1,0 +1,111 @@
+//! Compute nodes: what they have, whether they answer, and whether the administrator wants them used.
+
+use std::collections::BTreeSet;
+
+use core::net::{IpAddr, SocketAddr};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BootId, GroupName, NodeId, NodeName, PoolName};
+use crate::units::Timestamp;
+
+/// What a node found on itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Inventory {
+    /// CPU cores that tasks may use, at least 1.
+    pub cores: u32,
+    /// Numbers of those cores on the host, as the kernel counts them.
+    #[serde(default)]
+    pub core_ids: Vec<u32>,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// Host name, operating system, kernel and processor, for people.
+    #[serde(default)]
+    pub hostname: String,
+    /// For example `Debian GNU/Linux 12`.
+    #[serde(default)]
+    pub os: String,
+    /// For example `6.1.0-18-amd64`.
+    #[serde(default)]
+    pub kernel: String,
+    /// For example `x86_64`.
+    #[serde(default)]
+    pub arch: String,
+    /// The node daemon's version.
+    #[serde(default)]
+    pub version: String,
+    /// Addresses of its interfaces.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The administrator's switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminState {
+    /// Gets work.
+    Online,
+    /// Finishes what runs, gets no new work, is then offline.
+    Draining,
+    /// Gets no work.
+    Offline,
+}
+
+/// Whether the node answers, as the head node sees it.
+///
+/// ```text
+///   Joined --hello--> Up --silent--> Suspect --silent for the lost timeout--> Lost
+///                      ^----- hello or heartbeat ------'                       |
+///                      '------------------------ hello ------------------------'
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Liveness {
+    /// Has a certificate, was never heard of.
+    Joined,
+    /// Answers.
+    Up {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Missed heartbeats; keeps its tasks, gets no new ones.
+    Suspect {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Silent for so long that its tasks may be started elsewhere.
+    Lost {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// A compute node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Its number, for life.
+    pub id: NodeId,
+    /// Its name, unique in the cluster.
+    pub name: NodeName,
+    /// The pool it belongs to.
+    pub pool: PoolName,
+    /// The groups it is in.
+    pub groups: BTreeSet<GroupName>,
+    /// What it has; nothing until its first hello.
+    #[serde(default)]
+    pub inventory: Option<Inventory>,
+    /// Slots it offers: the pool's number, else its cores. 0 until its first hello.
+    #[serde(default)]
+    pub slots: u32,
+    /// The administrator's switch.
+    pub admin: AdminState,
+    /// Whether it answers.
+    pub liveness: Liveness,
+    /// The life of its task keeper, from the last hello.
+    #[serde(default)]
+    pub boot: Option<BootId>,
+    /// Where the agents of other nodes and launchers reach it.
+    #[serde(default)]
+    pub peer: Option<SocketAddr>,
+    /// When it joined.
+    pub joined_at: Timestamp,
+}

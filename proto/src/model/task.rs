@@ -1,0 +1,273 @@
+//! Tasks: one command and the nodes it needs, and how far it is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, NodeId, TaskId};
+use crate::model::job::Env;
+use crate::units::{Millis, Timestamp};
+
+/// The most bytes of a command line, all words together; Linux allows no single word above 128 KiB.
+pub const MAX_COMMAND_BYTES: usize = 128 * 1024;
+
+/// How much a task needs. One unit each for HPC Pack's cores and nodes and Azure Batch's slots and instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "unit")]
+pub enum Request {
+    /// So many slots: on one node where one is large enough, else spread over several.
+    Cores {
+        /// At least 1.
+        count: u32,
+    },
+    /// So many whole nodes, all of them at once (a multi-instance task when more than one).
+    Nodes {
+        /// At least 1.
+        count: u32,
+    },
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::Cores { count: 1 }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self {
+            Self::Cores { count } => (count, "core"),
+            Self::Nodes { count } => (count, "node"),
+        };
+        f.pad(&format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
+    }
+}
+
+/// What a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// A name for people; may be empty.
+    #[serde(default)]
+    pub name: String,
+    /// The program and its arguments, at least one word, started without a shell.
+    pub command: Vec<String>,
+    /// What it needs.
+    #[serde(default)]
+    pub request: Request,
+    /// No other task on its nodes, not even of the same job.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// Whether it may be started again after its node was lost.
+    #[serde(default = "yes")]
+    pub rerunnable: bool,
+    /// From its start; then it is stopped and has failed.
+    #[serde(default)]
+    pub runtime_limit: Option<Millis>,
+    /// Where it starts; none means its own directory `wd`.
+    #[serde(default)]
+    pub workdir: Option<String>,
+    /// Where standard output goes; none means `stdout.txt` in its directory. Relative paths start at the workdir.
+    #[serde(default)]
+    pub stdout: Option<String>,
+    /// The same for standard error and `stderr.txt`; the same path as stdout merges both.
+    #[serde(default)]
+    pub stderr: Option<String>,
+    /// Its own variables, over the job's.
+    #[serde(default)]
+    pub env: Env,
+    /// How often it may be started again after failures that are not its own (a lost node, a refused start).
+    #[serde(default = "three")]
+    pub max_requeues: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn three() -> u32 {
+    // HPC Pack's TaskRetryCount.
+    3
+}
+
+impl TaskSpec {
+    /// A task of one core with every choice left at its default.
+    #[must_use]
+    pub const fn of_command(command: Vec<String>) -> Self {
+        Self {
+            name: String::new(),
+            command,
+            request: Request::Cores { count: 1 },
+            exclusive: false,
+            rerunnable: yes(),
+            runtime_limit: None,
+            workdir: None,
+            stdout: None,
+            stderr: None,
+            env: Env::new(),
+            max_requeues: three(),
+        }
+    }
+}
+
+/// How one attempt ended, as its primary node tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum AttemptOutcome {
+    /// The program ended by itself.
+    Exited {
+        /// 0 to 255.
+        code: i32,
+    },
+    /// A signal that nobody here sent ended it.
+    Signaled {
+        /// As `kill -l` counts.
+        signal: i32,
+    },
+    /// It could not be started: no such program, no such directory, no such user.
+    NotStarted {
+        /// For people, naming the node and the thing.
+        reason: String,
+    },
+    /// Stopped because its run time was over.
+    TimedOut {
+        /// The limit.
+        limit: Millis,
+    },
+    /// Stopped because the head node said so.
+    Stopped,
+    /// Stopped by the node itself when its fencing lease ran out.
+    Fenced,
+    /// The node was lost, was restarted, or lost its task keeper.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// For people.
+        reason: String,
+    },
+    /// A newer node said something this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum TaskOutcome {
+    /// Exit code 0.
+    Finished,
+    /// Anything else of its own or, after all retries, of its nodes.
+    Failed {
+        /// What the last attempt said.
+        cause: AttemptOutcome,
+    },
+    /// Canceled, with its job or alone, before or while it ran.
+    Canceled,
+}
+
+/// ```text
+///   Queued --grant--> Granted --started--> Running --ended--> Ended
+///     ^                  |                    |                 ^
+///     |                  +---- cancel, limit -+--> Stopping ----'
+///     '--- node lost, start refused: while retries remain ----'
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum TaskState {
+    /// Waiting.
+    Queued,
+    /// Nodes are taken; the start is on its way (HPC Pack's Dispatching).
+    Granted {
+        /// The try.
+        attempt: AttemptId,
+    },
+    /// The primary node started it.
+    Running {
+        /// The try.
+        attempt: AttemptId,
+        /// When.
+        started_at: Timestamp,
+    },
+    /// A stop is on its way to its nodes (HPC Pack's Canceling).
+    Stopping {
+        /// The try.
+        attempt: AttemptId,
+        /// When it was started, if it was.
+        started_at: Option<Timestamp>,
+        /// How it will have ended.
+        outcome: TaskOutcome,
+    },
+    /// Over for good.
+    Ended {
+        /// When the last try was started, if one was.
+        started_at: Option<Timestamp>,
+        /// When.
+        ended_at: Timestamp,
+        /// How.
+        outcome: TaskOutcome,
+    },
+}
+
+impl TaskState {
+    /// HPC Pack's word for the state.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "Queued",
+            Self::Granted { .. } => "Dispatching",
+            Self::Running { .. } => "Running",
+            Self::Stopping { .. } => "Canceling",
+            Self::Ended {
+                outcome: TaskOutcome::Finished,
+                ..
+            } => "Finished",
+            Self::Ended {
+                outcome: TaskOutcome::Failed { .. },
+                ..
+            } => "Failed",
+            Self::Ended {
+                outcome: TaskOutcome::Canceled,
+                ..
+            } => "Canceled",
+        }
+    }
+
+    /// The try that holds nodes for it now.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Granted { attempt } | Self::Running { attempt, .. } | Self::Stopping { attempt, .. } => {
+                Some(*attempt)
+            }
+            Self::Queued | Self::Ended { .. } => None,
+        }
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Job and number.
+    pub id: TaskId,
+    /// What was asked.
+    pub spec: TaskSpec,
+    /// How far it is.
+    pub state: TaskState,
+    /// How often it was put back into the queue.
+    #[serde(default)]
+    pub requeues: u32,
+    /// The newest try, also after its end; its files lie under this number.
+    #[serde(default)]
+    pub last_attempt: Option<AttemptId>,
+    /// The nodes of the newest try, primary first.
+    #[serde(default)]
+    pub last_nodes: Vec<NodeId>,
+    /// Exit code of the newest try, once there is one.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+}

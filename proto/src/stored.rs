@@ -1,0 +1,171 @@
+//! What is kept on disk: one row type per kind of thing, each under a key that sorts as it is listed.
+//!
+//! Rows are the truth. A row is stored as MessagePack with field names inside an envelope that carries the format.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, GroupName, JobId, NodeId, PoolName, Sequence, SubmissionId, TaskId, TaskNumber};
+use crate::model::attempt::AttemptRow;
+use crate::model::job::JobRow;
+use crate::model::node::NodeRow;
+use crate::model::pool::{GroupRow, PoolRow};
+use crate::model::task::TaskRow;
+use crate::units::Timestamp;
+
+/// The format that this build writes. A store with a higher one is refused.
+pub const FORMAT: u32 = 1;
+
+/// What the cluster counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaRow {
+    /// [`FORMAT`] of the build that wrote it last.
+    pub format: u32,
+    /// The last event that was applied.
+    pub sequence: Sequence,
+    /// The number of the next job.
+    pub next_job: JobId,
+    /// The number of the next attempt.
+    pub next_attempt: AttemptId,
+    /// The number of the next node.
+    pub next_node: NodeId,
+}
+
+impl Default for MetaRow {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            sequence: Sequence(0),
+            next_job: JobId(1),
+            next_attempt: AttemptId(1),
+            next_node: NodeId(1),
+        }
+    }
+}
+
+/// The first answer to a submission, for its repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionRow {
+    /// Made by the client.
+    pub id: SubmissionId,
+    /// Whose it is: a repeat by somebody else is another submission.
+    pub uid: u32,
+    /// What it became.
+    pub job: JobId,
+}
+
+/// A join token, known by its hash only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// SHA-256 of the secret, in hex.
+    pub hash: String,
+    /// The pool that nodes join.
+    pub pool: PoolName,
+    /// The groups that nodes join.
+    pub groups: Vec<GroupName>,
+    /// After this it is refused.
+    pub expires_at: Timestamp,
+    /// How many joins are left; at 0 it is refused as used up.
+    pub uses_left: u32,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// Counters.
+    Meta(MetaRow),
+    /// A pool.
+    Pool(PoolRow),
+    /// A node group.
+    Group(GroupRow),
+    /// A node.
+    Node(Box<NodeRow>),
+    /// A job.
+    Job(Box<JobRow>),
+    /// A task.
+    Task(Box<TaskRow>),
+    /// An attempt that still holds nodes.
+    Attempt(AttemptRow),
+    /// A submission.
+    Submission(SubmissionRow),
+    /// A join token.
+    Token(TokenRow),
+}
+
+/// Which row. Sorted by kind, then by id, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowKey {
+    /// Counters.
+    Meta,
+    /// A pool.
+    Pool(PoolName),
+    /// A node group.
+    Group(GroupName),
+    /// A node.
+    Node(NodeId),
+    /// A job.
+    Job(JobId),
+    /// A task.
+    Task(TaskId),
+    /// An attempt.
+    Attempt(AttemptId),
+    /// A submission.
+    Submission(SubmissionId),
+    /// A join token, by its hash.
+    Token(String),
+}
+
+/// What happens to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Written anew, whole.
+    Put(Row),
+    /// Taken away.
+    Delete(RowKey),
+}
+
+impl Row {
+    /// Where it is kept.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Meta(_) => RowKey::Meta,
+            Self::Pool(row) => RowKey::Pool(row.name.clone()),
+            Self::Group(row) => RowKey::Group(row.name.clone()),
+            Self::Node(row) => RowKey::Node(row.id),
+            Self::Job(row) => RowKey::Job(row.id),
+            Self::Task(row) => RowKey::Task(row.id),
+            Self::Attempt(row) => RowKey::Attempt(row.id),
+            Self::Submission(row) => RowKey::Submission(row.id),
+            Self::Token(row) => RowKey::Token(row.hash.clone()),
+        }
+    }
+}
+
+impl RowKey {
+    /// The key as bytes: a prefix letter, then big-endian numbers or lower-case names, so that byte order is list order.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let named = |prefix: &[u8], name: &str| [prefix, name.to_ascii_lowercase().as_bytes()].concat();
+        match self {
+            Self::Meta => b"m/".to_vec(),
+            Self::Pool(name) => named(b"p/", name.as_str()),
+            Self::Group(name) => named(b"g/", name.as_str()),
+            Self::Node(id) => [b"n/".as_slice(), &id.0.to_be_bytes()].concat(),
+            Self::Job(id) => [b"j/".as_slice(), &id.0.to_be_bytes()].concat(),
+            Self::Task(id) => [Self::tasks_of(id.job).as_slice(), &id.number.0.to_be_bytes()].concat(),
+            Self::Attempt(id) => [b"a/".as_slice(), &id.0.to_be_bytes()].concat(),
+            Self::Submission(id) => [b"s/".as_slice(), &id.0.to_be_bytes()].concat(),
+            Self::Token(hash) => named(b"k/", hash),
+        }
+    }
+
+    /// The prefix of all tasks of one job.
+    #[must_use]
+    pub fn tasks_of(job: JobId) -> Vec<u8> {
+        [b"t/".as_slice(), &job.0.to_be_bytes()].concat()
+    }
+}
+
+/// The first task of a job.
+pub const FIRST_TASK: TaskNumber = TaskNumber(1);
