@@ -38,7 +38,12 @@ impl<M: Ord + Copy + Display> Fence<M> {
     /// A fence among these members.
     pub fn new(members: impl IntoIterator<Item = M>) -> Self {
         let members = members.into_iter().collect();
-        Self { members, arrived: BTreeSet::new(), pairs: Vec::new(), completed: 0 }
+        Self {
+            members,
+            arrived: BTreeSet::new(),
+            pairs: Vec::new(),
+            completed: 0,
+        }
     }
 
     /// A member arrives. The last one gets the union of all pairs, and the next fence begins.

@@ -86,7 +86,13 @@ impl Kvs {
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
         let committed = self.committed.get(key).map(String::as_str);
-        committed.or_else(|| self.pending.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str()))
+        committed.or_else(|| {
+            self.pending
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map(|(_, value)| value.as_str())
+        })
     }
 
     fn take_room(&mut self, bytes: usize) -> Result<(), KvsError> {
@@ -114,8 +120,12 @@ mod tests {
         assert_eq!(kvs.drain(), [("a".to_owned(), "1".to_owned())]);
         assert_eq!(kvs.drain(), []);
         assert_eq!(kvs.value("a"), None);
-        kvs.commit(vec![("a".into(), "1".into()), ("b".into(), "2".into())]).expect("room");
-        assert_eq!((kvs.value("a"), kvs.value("b"), kvs.value("c")), (Some("1"), Some("2"), None));
+        kvs.commit(vec![("a".into(), "1".into()), ("b".into(), "2".into())])
+            .expect("room");
+        assert_eq!(
+            (kvs.value("a"), kvs.value("b"), kvs.value("c")),
+            (Some("1"), Some("2"), None)
+        );
     }
 
     #[test]

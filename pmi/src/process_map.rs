@@ -83,10 +83,18 @@ mod tests {
 
     /// Reads a map as MPICH does: blocks in order, then again from the block with start 0.
     fn nodes_as_mpich_reads(text: &str, ranks: usize) -> Vec<u32> {
-        let inner = text.strip_prefix("(vector,").and_then(|t| t.strip_suffix(')')).expect("a vector");
+        let inner = text
+            .strip_prefix("(vector,")
+            .and_then(|t| t.strip_suffix(')'))
+            .expect("a vector");
         let triples: Vec<Vec<u32>> = inner
             .split("),(")
-            .map(|t| t.trim_matches(['(', ')']).split(',').map(|n| n.parse().expect("a number")).collect())
+            .map(|t| {
+                t.trim_matches(['(', ')'])
+                    .split(',')
+                    .map(|n| n.parse().expect("a number"))
+                    .collect()
+            })
             .collect();
         let again = triples.iter().position(|t| t[0] == 0).unwrap_or(0);
         let mut nodes = Vec::new();

@@ -249,7 +249,7 @@ pub struct StartOrder {
     pub exclusive: bool,
     /// Whether it may be started again elsewhere: then it ends with the fencing lease.
     pub rerunnable: bool,
-    /// The allocation's own certificate authority, for launches; only for allocations on more than nothing.
+    /// For launches inside the allocation: what its own certificate authority is made from. The head fills it in.
     pub authority: Option<AllocationAuthority>,
 }
 
@@ -266,19 +266,17 @@ pub struct AllocatedNode {
     pub peer: SocketAddr,
 }
 
-/// A certificate authority for one allocation: made by the head, held only by the allocation's nodes.
+/// What the certificate authority of one allocation is made from: derived by the head, held only by the allocation's
+/// nodes. Each makes the same key of it (`transport::identity::Authority::of_allocation`), when the first launch asks.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationAuthority {
-    /// The certificate, DER.
+    /// 32 bytes.
     #[serde(with = "serde_bytes")]
-    pub certificate: Vec<u8>,
-    /// The private key, PKCS#8 DER.
-    #[serde(with = "serde_bytes")]
-    pub key: Vec<u8>,
+    pub seed: Vec<u8>,
 }
 
 impl std::fmt::Debug for AllocationAuthority {
-    /// The key never reaches a log.
+    /// The seed never reaches a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AllocationAuthority").finish_non_exhaustive()
     }

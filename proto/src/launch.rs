@@ -125,6 +125,8 @@ pub enum ProxyMessage {
     NotStarted {
         /// Which.
         rank: Rank,
+        /// What kind of hindrance, for the exit code.
+        problem: StartProblem,
         /// For people, naming the program and the reason.
         reason: String,
     },
@@ -157,6 +159,16 @@ pub enum ProxyMessage {
         /// The exit code it asked for.
         code: i32,
     },
+    /// A rank broke the protocol of its start-up, or left without finalizing; the others would wait for it for ever.
+    Fault {
+        /// Which.
+        rank: Rank,
+        /// For people.
+        reason: String,
+    },
+    /// The last [`LauncherMessage::Input`] was written, or rank 0 reads no more. Only then may the next one be sent, so
+    /// that a rank that does not read never holds up other messages.
+    InputTaken,
     /// All its ranks have ended and their output was sent.
     Finished,
     /// From a newer proxy.
@@ -204,8 +216,10 @@ pub struct RunOrder {
     pub map: TaskMap,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Where ranks start; none means where the proxy was started.
+    /// Where ranks start, as asked for; a node without it refuses. None means `launch_dir`.
     pub workdir: Option<String>,
+    /// Where mpiexec was started; a node without it uses the directory in which the proxy was started.
+    pub launch_dir: Option<String>,
     /// Variables for the ranks; no value takes the variable away.
     pub env: Vec<(String, Option<String>)>,
     /// The environment of mpiexec, which ranks inherit in place of the proxy's own where it is not launch-specific.
@@ -214,6 +228,19 @@ pub struct RunOrder {
     pub affinity: bool,
     /// The name of the launch's key-value space, unique on each host.
     pub kvs_name: String,
+}
+
+/// Why a rank could not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum StartProblem {
+    /// No such program.
+    NotFound,
+    /// There is one, and it cannot be executed.
+    NotExecutable,
+    /// The working directory, a limit of the system, or anything else.
+    #[serde(other)]
+    System,
 }
 
 /// Which output of a rank.

@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 //! Everything that is stored or sent between Muster's programs: ids, the model, events, messages and framing.
 //!
 //! Layer 0: no clock, socket, file or thread. A derived `Serialize` outside this crate is a decision to be defended.

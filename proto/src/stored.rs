@@ -169,3 +169,80 @@ impl RowKey {
 
 /// The first task of a job.
 pub const FIRST_TASK: TaskNumber = TaskNumber(1);
+
+#[derive(Serialize)]
+struct EnvelopeOut<'a> {
+    v: u32,
+    row: &'a Row,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeIn {
+    v: u32,
+    row: Row,
+}
+
+/// Why a stored row cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// Damaged, or written by something else.
+    #[error("a stored row is damaged")]
+    Decode(#[from] rmp_serde::decode::Error),
+    /// A bug of ours.
+    #[error("a row cannot be encoded")]
+    Encode(#[from] rmp_serde::encode::Error),
+    /// Written by a newer release.
+    #[error("a stored row has format {found}, this build reads up to {FORMAT}: start the newer release")]
+    Newer {
+        /// The format found.
+        found: u32,
+    },
+}
+
+/// The bytes that are stored for a row.
+///
+/// # Errors
+/// [`StoredError::Encode`], a bug of ours.
+pub fn encode(row: &Row) -> Result<Vec<u8>, StoredError> {
+    Ok(rmp_serde::to_vec_named(&EnvelopeOut { v: FORMAT, row })?)
+}
+
+/// The row of stored bytes.
+///
+/// # Errors
+/// [`StoredError::Decode`] or [`StoredError::Newer`].
+pub fn decode(bytes: &[u8]) -> Result<Row, StoredError> {
+    let envelope: EnvelopeIn = rmp_serde::from_slice(bytes)?;
+    if envelope.v > FORMAT {
+        Err(StoredError::Newer { found: envelope.v })
+    } else {
+        Ok(envelope.row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_read_what_they_write() {
+        let row = Row::Meta(MetaRow::default());
+        assert_eq!(decode(&encode(&row).expect("encodes")).expect("decodes"), row);
+        assert!(decode(b"no row").is_err());
+    }
+
+    #[test]
+    fn keys_sort_as_lists_do() {
+        let job = |number| RowKey::Job(JobId(number)).bytes();
+        assert!(job(2) < job(10) && job(255) < job(256));
+        let task = |job, number| {
+            RowKey::Task(TaskId {
+                job: JobId(job),
+                number: TaskNumber(number),
+            })
+            .bytes()
+        };
+        assert!(task(1, 300) < task(2, 1));
+        assert!(task(7, 1).starts_with(&RowKey::tasks_of(JobId(7))));
+    }
+}

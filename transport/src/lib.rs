@@ -8,4 +8,8 @@ pub mod control;
 pub mod endpoint;
 pub mod identity;
 pub mod link;
+pub mod local_address;
 pub mod matching;
+pub mod message;
+pub mod rank_address;
+mod system;

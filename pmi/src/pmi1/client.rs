@@ -153,12 +153,16 @@ impl Reply {
         let command = line.command();
         if line.field("rc").is_some_and(|rc| rc != "0") {
             let message = line.field("msg").unwrap_or("no reason given").to_owned();
-            return Ok(Self::Refused { command: command.to_owned(), message });
+            return Ok(Self::Refused {
+                command: command.to_owned(),
+                message,
+            });
         }
         match command {
-            "response_to_init" => {
-                Ok(Self::Init { version: line.number("pmi_version")?, subversion: line.number("pmi_subversion")? })
-            }
+            "response_to_init" => Ok(Self::Init {
+                version: line.number("pmi_version")?,
+                subversion: line.number("pmi_subversion")?,
+            }),
             "maxes" => Ok(Self::Maxes {
                 kvsname: line.number("kvsname_max")?,
                 key: line.number("keylen_max")?,
@@ -171,19 +175,28 @@ impl Reply {
             "barrier_out" => Ok(Self::BarrierOut),
             "get_result" => Ok(Self::Value(line.required("value")?.to_owned())),
             "finalize_ack" => Ok(Self::Finalized),
-            other => Err(ParseError::UnknownCommand { command: other.to_owned() }),
+            other => Err(ParseError::UnknownCommand {
+                command: other.to_owned(),
+            }),
         }
     }
 }
 
 fn check(field: &'static str, text: &str, limit: usize) -> Result<(), LineError> {
     if text.len() > limit {
-        return Err(LineError::TooLong { field, bytes: text.len(), limit });
+        return Err(LineError::TooLong {
+            field,
+            bytes: text.len(),
+            limit,
+        });
     }
     let breaks_key = field == "key" && text.contains('=');
     let empty = text.is_empty() && field != "value";
     if empty || breaks_key || text.contains([' ', '\n', '\r', '\0']) {
-        return Err(LineError::Unsendable { field, text: text.to_owned() });
+        return Err(LineError::Unsendable {
+            field,
+            text: text.to_owned(),
+        });
     }
     Ok(())
 }
@@ -197,18 +210,31 @@ mod tests {
         let read = |line: &str| Reply::parse(line).expect("a reply");
         assert_eq!(
             read("cmd=response_to_init rc=0 pmi_version=1 pmi_subversion=1\n"),
-            Reply::Init { version: 1, subversion: 1 }
+            Reply::Init {
+                version: 1,
+                subversion: 1
+            }
         );
         assert_eq!(
             read("cmd=maxes rc=0 kvsname_max=256 keylen_max=64 vallen_max=1024"),
-            Reply::Maxes { kvsname: 256, key: 64, value: 1024 }
+            Reply::Maxes {
+                kvsname: 256,
+                key: 64,
+                value: 1024
+            }
         );
-        assert_eq!(read("cmd=get_result rc=0 msg=success value=a=b"), Reply::Value("a=b".into()));
+        assert_eq!(
+            read("cmd=get_result rc=0 msg=success value=a=b"),
+            Reply::Value("a=b".into())
+        );
         assert_eq!(read("cmd=barrier_out"), Reply::BarrierOut);
         assert_eq!(read("cmd=universe_size rc=0 size=-1"), Reply::UniverseSize(None));
         assert_eq!(
             read("cmd=get_result rc=-1 msg=key_x_not_found value=unknown"),
-            Reply::Refused { command: "get_result".into(), message: "key_x_not_found".into() }
+            Reply::Refused {
+                command: "get_result".into(),
+                message: "key_x_not_found".into()
+            }
         );
         assert!(Reply::parse("cmd=dance").is_err());
         assert!(Reply::parse("cmd=maxes kvsname_max=x").is_err());
@@ -221,10 +247,25 @@ mod tests {
             key: key.into(),
             value: value.into(),
         };
-        assert_eq!(put("a", "b=c").line().expect("a line"), "cmd=put kvsname=k key=a value=b=c\n");
-        assert!(matches!(put("a b", "c").line(), Err(LineError::Unsendable { field: "key", .. })));
-        assert!(matches!(put("a", "b\nc").line(), Err(LineError::Unsendable { field: "value", .. })));
+        assert_eq!(
+            put("a", "b=c").line().expect("a line"),
+            "cmd=put kvsname=k key=a value=b=c\n"
+        );
+        assert!(matches!(
+            put("a b", "c").line(),
+            Err(LineError::Unsendable { field: "key", .. })
+        ));
+        assert!(matches!(
+            put("a", "b\nc").line(),
+            Err(LineError::Unsendable { field: "value", .. })
+        ));
         let long = "v".repeat(MAX_VALUE_BYTES + 1);
-        assert!(matches!(put("a", &long).line(), Err(LineError::TooLong { limit: MAX_VALUE_BYTES, .. })));
+        assert!(matches!(
+            put("a", &long).line(),
+            Err(LineError::TooLong {
+                limit: MAX_VALUE_BYTES,
+                ..
+            })
+        ));
     }
 }

@@ -81,7 +81,10 @@ impl<'a> Line<'a> {
             _ => return Err(ParseError::NoCommand { line: shortened(text) }),
         };
         let fields = words
-            .map(|word| word.split_once('=').ok_or_else(|| ParseError::NoValue { word: shortened(word) }))
+            .map(|word| {
+                word.split_once('=')
+                    .ok_or_else(|| ParseError::NoValue { word: shortened(word) })
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { command, multi, fields })
     }
@@ -109,7 +112,10 @@ impl<'a> Line<'a> {
     /// # Errors
     /// [`ParseError::Missing`].
     pub fn required(&self, field: &'static str) -> Result<&'a str, ParseError> {
-        self.field(field).ok_or_else(|| ParseError::Missing { command: self.command.to_owned(), field })
+        self.field(field).ok_or_else(|| ParseError::Missing {
+            command: self.command.to_owned(),
+            field,
+        })
     }
 
     /// A field that must be there and be a number.

@@ -114,7 +114,14 @@ impl Server {
         let ranks: BTreeMap<Rank, Talk> = map.ranks_of(node).map(|rank| (rank, Talk::Silent)).collect();
         let fence = Fence::new(ranks.keys().copied());
         let process_mapping = process_map::encode(map);
-        Self { facts, process_mapping, ranks, kvs: Kvs::new(), fence, fence_sent: false }
+        Self {
+            facts,
+            process_mapping,
+            ranks,
+            kvs: Kvs::new(),
+            fence,
+            fence_sent: false,
+        }
     }
 
     /// A rank sent a line, given with or without its newline.
@@ -133,23 +140,44 @@ impl Server {
         }
         let line = match Line::parse(text) {
             Ok(line) => line,
-            Err(error) => return vec![Output::Broken { rank, violation: error.into() }],
+            Err(error) => {
+                return vec![Output::Broken {
+                    rank,
+                    violation: error.into(),
+                }];
+            }
         };
         if self.fence.has_arrived(rank) || self.fence_sent {
             let command = line.command().to_owned();
-            return vec![Output::Broken { rank, violation: Violation::InBarrier { command } }];
+            return vec![Output::Broken {
+                rank,
+                violation: Violation::InBarrier { command },
+            }];
         }
-        self.answer(rank, &line).unwrap_or_else(|error| vec![Output::Broken { rank, violation: error.into() }])
+        if self.ranks.get(&rank) == Some(&Talk::Silent) {
+            self.set(rank, Talk::Talking);
+        }
+        self.answer(rank, &line).unwrap_or_else(|error| {
+            vec![Output::Broken {
+                rank,
+                violation: error.into(),
+            }]
+        })
     }
 
     /// A line could not be taken from a rank's socket: it has no end, or it is no text.
     pub fn handle_broken_stream(&mut self, rank: Rank, error: ParseError) -> Vec<Output> {
-        vec![Output::Broken { rank, violation: error.into() }]
+        vec![Output::Broken {
+            rank,
+            violation: error.into(),
+        }]
     }
 
     /// A rank's socket is at its end.
     pub fn handle_gone(&mut self, rank: Rank) -> Vec<Output> {
-        let Some(talk) = self.ranks.get_mut(&rank) else { return Vec::new() };
+        let Some(talk) = self.ranks.get_mut(&rank) else {
+            return Vec::new();
+        };
         let before = std::mem::replace(talk, Talk::Gone);
         match before {
             Talk::Gone | Talk::Finalized => Vec::new(),
@@ -166,7 +194,13 @@ impl Server {
         }
         if let Err(error) = self.kvs.commit(pairs) {
             let first = self.ranks.keys().next().copied();
-            return first.map(|rank| Output::Broken { rank, violation: Violation::Space(error) }).into_iter().collect();
+            return first
+                .map(|rank| Output::Broken {
+                    rank,
+                    violation: Violation::Space(error),
+                })
+                .into_iter()
+                .collect();
         }
         let waiting = self.ranks.iter().filter(|(_, talk)| **talk != Talk::Gone);
         waiting.map(|(rank, _)| reply(*rank, "cmd=barrier_out rc=0")).collect()
@@ -178,7 +212,7 @@ impl Server {
                 self.set(rank, Talk::Spawning { total: 1, so_far: 1 });
                 return Ok(Vec::new());
             }
-            "init" => self.init(rank, line)?,
+            "init" => init(line)?,
             "get_maxes" => format!(
                 "cmd=maxes kvsname_max={MAX_KVSNAME_BYTES} keylen_max={MAX_KEY_BYTES} vallen_max={MAX_VALUE_BYTES}"
             ),
@@ -204,16 +238,17 @@ impl Server {
         Ok(vec![reply(rank, &text)])
     }
 
-    fn init(&mut self, rank: Rank, line: &Line<'_>) -> Result<String, ParseError> {
-        self.set(rank, Talk::Talking);
-        // Any subversion is taken and 1 is answered: a client of 1.2 then leaves barrier groups alone.
-        let rc = if line.number::<u32>("pmi_version")? == 1 { 0 } else { -1 };
-        Ok(format!("cmd=response_to_init rc={rc} pmi_version=1 pmi_subversion=1"))
-    }
-
     fn put(&mut self, line: &Line<'_>) -> Result<String, ParseError> {
-        let (space, key, value) = (line.required("kvsname")?, line.required("key")?, line.required("value")?);
-        let refused = if space == self.facts.kvsname { self.kvs.put(key, value).err().map(reason) } else { Some("unknown_kvsname") };
+        let (space, key, value) = (
+            line.required("kvsname")?,
+            line.required("key")?,
+            line.required("value")?,
+        );
+        let refused = if space == self.facts.kvsname {
+            self.kvs.put(key, value).err().map(reason)
+        } else {
+            Some("unknown_kvsname")
+        };
         Ok(refused.map_or_else(
             || "cmd=put_result rc=0 msg=success".to_owned(),
             |reason| format!("cmd=put_result rc=-1 msg={reason}"),
@@ -241,7 +276,9 @@ impl Server {
         match self.fence.arrive(rank, Vec::new()) {
             Ok(Some(_)) => {
                 self.fence_sent = true;
-                vec![Output::FenceIn { pairs: self.kvs.drain() }]
+                vec![Output::FenceIn {
+                    pairs: self.kvs.drain(),
+                }]
             }
             // The caller has checked that this rank is a member that has not arrived.
             Ok(None) | Err(_) => Vec::new(),
@@ -256,8 +293,14 @@ impl Server {
                 self.set(rank, Talk::Talking);
                 return vec![reply(rank, "cmd=spawn_result rc=-1 msg=spawning_is_not_supported")];
             }
-            Some(("totspawns", n)) => Talk::Spawning { total: number(n), so_far },
-            Some(("spawnssofar", n)) => Talk::Spawning { total, so_far: number(n) },
+            Some(("totspawns", n)) => Talk::Spawning {
+                total: number(n),
+                so_far,
+            },
+            Some(("spawnssofar", n)) => Talk::Spawning {
+                total,
+                so_far: number(n),
+            },
             _ => Talk::Spawning { total, so_far },
         };
         self.set(rank, next);
@@ -269,8 +312,17 @@ impl Server {
     }
 }
 
+fn init(line: &Line<'_>) -> Result<String, ParseError> {
+    // Any subversion is taken and 1 is answered: a client of 1.2 then leaves barrier groups alone.
+    let rc = if line.number::<u32>("pmi_version")? == 1 { 0 } else { -1 };
+    Ok(format!("cmd=response_to_init rc={rc} pmi_version=1 pmi_subversion=1"))
+}
+
 fn reply(rank: Rank, text: &str) -> Output {
-    Output::Reply { rank, line: format!("{text}\n") }
+    Output::Reply {
+        rank,
+        line: format!("{text}\n"),
+    }
 }
 
 /// A reason in one word, because a value of the protocol ends at a space.
@@ -288,7 +340,9 @@ fn abort_code(text: &str) -> Option<u8> {
     if words.next() != Some("cmd=abort") {
         return None;
     }
-    let code = words.find_map(|word| word.strip_prefix("exitcode=")).and_then(|code| code.parse::<i64>().ok());
+    let code = words
+        .find_map(|word| word.strip_prefix("exitcode="))
+        .and_then(|code| code.parse::<i64>().ok());
     let [low, ..] = code.unwrap_or(1).to_le_bytes();
     Some(low.max(1))
 }

@@ -8,8 +8,9 @@ use crate::ids::{AttemptId, NodeId, TaskId};
 use crate::model::job::Env;
 use crate::units::{Millis, Timestamp};
 
-/// The most bytes of a command line, all words together; Linux allows no single word above 128 KiB.
-pub const MAX_COMMAND_BYTES: usize = 128 * 1024;
+/// The most bytes of a command line, all words together, and likewise of a job's or task's variables. A stored row stays
+/// well below 128 KiB, above which the store would keep it in a file of its own.
+pub const MAX_COMMAND_BYTES: usize = 32 * 1024;
 
 /// How much a task needs. One unit each for HPC Pack's cores and nodes and Azure Batch's slots and instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
