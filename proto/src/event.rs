@@ -62,6 +62,11 @@ pub enum Event {
         /// Its hash.
         hash: String,
     },
+    /// A join token's time is over; it is forgotten.
+    TokenRemoved {
+        /// Its hash.
+        hash: String,
+    },
     /// A node proved a join token and gets a certificate.
     NodeJoined {
         /// Its number.

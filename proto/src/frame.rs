@@ -2,7 +2,8 @@
 //!
 //! Names cost 16 % in size and under a microsecond; without them no field could ever be added in the middle. The length
 //! is checked before anything is allocated, and a body must be consumed whole: `rmp_serde::from_slice` alone would let
-//! trailing bytes pass.
+//! trailing bytes pass. Addresses travel as text (`with_human_readable`): a tagged enum is read through serde's buffer,
+//! which understands them in no other form.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,7 +71,11 @@ pub enum FrameError {
 pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
-    let written = rmp_serde::encode::write_named(out, message);
+    let written = message.serialize(
+        &mut rmp_serde::Serializer::new(&mut *out)
+            .with_struct_map()
+            .with_human_readable(),
+    );
     let bytes = out.len() - start - HEADER_BYTES;
     let refused = match written {
         Err(error) => Some(error.into()),
@@ -93,7 +98,7 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameE
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
     let mut rest = body;
     let message = {
-        let mut reader = rmp_serde::Deserializer::new(&mut rest);
+        let mut reader = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
         serde::Deserialize::deserialize(&mut reader)?
     };
     if rest.is_empty() {
@@ -155,6 +160,23 @@ mod tests {
         assert_eq!(decode::<Old>(&known[4..]).expect("decodes"), Old::Known { number: 7 });
         let added = frame_of(&New::Added { what: 1 });
         assert_eq!(decode::<Old>(&added[4..]).expect("decodes"), Old::Unknown);
+    }
+
+    #[test]
+    fn addresses_inside_tagged_messages_come_back() {
+        #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+        #[serde(tag = "t")]
+        enum Message {
+            At {
+                peer: core::net::SocketAddr,
+                host: core::net::IpAddr,
+            },
+        }
+        let at = Message::At {
+            peer: ([127, 0, 0, 2], 7).into(),
+            host: [0, 0, 0, 0, 0, 0, 0, 1].into(),
+        };
+        assert_eq!(decode::<Message>(&frame_of(&at)[4..]).expect("decodes"), at);
     }
 
     #[test]

@@ -106,7 +106,9 @@ pub struct AllocationView {
     pub address: IpAddr,
 }
 
-/// Proxy → mpiexec.
+/// Proxy → mpiexec. The proxy opens two streams: the first begins with [`ProxyMessage::Hello`] and carries everything but
+/// output in both directions; the second carries [`ProxyMessage::Output`] only, so that output that nobody reads holds up
+/// nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "t")]
 pub enum ProxyMessage {
@@ -169,7 +171,7 @@ pub enum ProxyMessage {
     /// The last [`LauncherMessage::Input`] was written, or rank 0 reads no more. Only then may the next one be sent, so
     /// that a rank that does not read never holds up other messages.
     InputTaken,
-    /// All its ranks have ended and their output was sent.
+    /// The last word: all its ranks have ended, and the stream of output ends after what was sent.
     Finished,
     /// From a newer proxy.
     #[serde(other)]

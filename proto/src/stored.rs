@@ -204,7 +204,13 @@ pub enum StoredError {
 /// # Errors
 /// [`StoredError::Encode`], a bug of ours.
 pub fn encode(row: &Row) -> Result<Vec<u8>, StoredError> {
-    Ok(rmp_serde::to_vec_named(&EnvelopeOut { v: FORMAT, row })?)
+    let mut bytes = Vec::new();
+    // Human readable, as in frames, so that addresses inside tagged enums can be read back.
+    let mut writer = rmp_serde::Serializer::new(&mut bytes)
+        .with_struct_map()
+        .with_human_readable();
+    EnvelopeOut { v: FORMAT, row }.serialize(&mut writer)?;
+    Ok(bytes)
 }
 
 /// The row of stored bytes.
@@ -212,7 +218,8 @@ pub fn encode(row: &Row) -> Result<Vec<u8>, StoredError> {
 /// # Errors
 /// [`StoredError::Decode`] or [`StoredError::Newer`].
 pub fn decode(bytes: &[u8]) -> Result<Row, StoredError> {
-    let envelope: EnvelopeIn = rmp_serde::from_slice(bytes)?;
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+    let envelope = EnvelopeIn::deserialize(&mut reader)?;
     if envelope.v > FORMAT {
         Err(StoredError::Newer { found: envelope.v })
     } else {

@@ -44,6 +44,9 @@ pub enum AttemptPhase {
     Stopping {
         /// When it was started, if it was.
         started_at: Option<Timestamp>,
+        /// Whether without a grace period; a node that comes back is told again.
+        #[serde(default)]
+        force: bool,
     },
     /// The primary's part is over; the other nodes have yet to confirm.
     Releasing,

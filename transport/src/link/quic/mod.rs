@@ -21,55 +21,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proto::ids::Rank;
-use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming, ServerConfig, TransportConfig};
+use quinn_proto::{ConnectionHandle, ServerConfig, TransportConfig};
 
 use super::{Gone, Link, LinkError, Pause, Wait};
 use crate::rank_address::{CertificateHash, RankAddress};
-use crate::system::{self, Interest};
+use crate::system::Interest;
 
 mod connection;
+mod peers;
 mod pinning;
 mod preamble;
 mod settings;
 mod socket;
 mod spin;
+mod traffic;
 
 pub use pinning::RankIdentityError;
 
 use connection::{Connection, News};
 use pinning::RankIdentity;
-use socket::{Received, Room, UdpSocket};
+use socket::{Room, UdpSocket};
 use spin::SpinHabit;
 
 /// How long a peer that is waited for may be silent before it counts as gone. A rank that computes for longer while
 /// others wait for it must serve them between (`Endpoint::progress`).
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// When a silent peer that is waited for is pinged, again and again.
-const PING_AFTER: Duration = Duration::from_secs(2);
-
-/// How often a higher rank repeats its knock.
-const KNOCK_EVERY: Duration = Duration::from_millis(200);
-
-/// How long a wait spins: about two wake-ups of a sleeping thread.
-const SPIN: Duration = Duration::from_micros(50);
-
-/// After how many looks at the socket a spinning rank lets others have the core.
-const LOOKS_PER_YIELD: u32 = 8;
-
-/// After how many looks the other connections and the timers get their turn.
-const LOOKS_PER_ROUND: u32 = 64;
-
-/// Datagrams taken from one socket in a row, so that one busy peer does not starve the others.
-const RECEIVE_BURST: usize = 32;
-
-/// A datagram shorter than this is not part of a bulk transfer: what it brought is looked at before the next.
-const BULK_BYTES: usize = 1200;
-
-/// Connections beyond one per rank that may be half open at a time.
-const HALF_OPEN_MAX: usize = 64;
 
 /// The largest piece of a message that is copied for sending at a time; larger ones leave the allocator's fast path.
 const WRITE_PIECE_BYTES: usize = 64 * 1024;
@@ -148,6 +126,8 @@ pub struct QuicLink {
     pending: Vec<ConnectionHandle>,
     readable: VecDeque<Rank>,
     spin: SpinHabit,
+    /// [`SILENCE_MAX`]; tests have less patience.
+    silence_max: Duration,
     looks: u32,
     room: Room,
     outgoing: Vec<u8>,
@@ -221,6 +201,7 @@ impl UnmetQuicLink {
             pending: Vec::new(),
             readable: VecDeque::new(),
             spin: SpinHabit::default(),
+            silence_max: SILENCE_MAX,
             looks: 0,
             room: Room::default(),
             outgoing: Vec::new(),
@@ -365,167 +346,6 @@ impl Link for QuicLink {
     }
 }
 
-/// Meeting and losing peers.
-impl QuicLink {
-    fn peer(&mut self, peer: Rank) -> Option<&mut Peer> {
-        self.peers.get_mut(usize::try_from(peer.0).ok()?)
-    }
-
-    fn address(&self, peer: Rank) -> Option<&RankAddress> {
-        self.book.get(usize::try_from(peer.0).ok()?)
-    }
-
-    /// Dials a higher rank, knocks at a lower one.
-    fn meet(&mut self, peer: Rank, now: Instant) {
-        if peer < self.me {
-            self.knock(peer, now);
-            return;
-        }
-        match self.dial(peer, now) {
-            Ok(handle) => {
-                self.set_peer(peer, Peer::Meeting(handle));
-                self.mark_pending(handle);
-            }
-            Err(error) => {
-                tracing::warn!(rank = %self.me, peer = %peer, %error, "dialling failed");
-                self.set_gone(peer, Gone::Refused, VecDeque::new());
-            }
-        }
-    }
-
-    fn dial(&mut self, peer: Rank, now: Instant) -> io::Result<ConnectionHandle> {
-        let address = self
-            .address(peer)
-            .cloned()
-            .ok_or_else(|| io::Error::other("no such rank in the book"))?;
-        let socket = UdpSocket::connected(SocketAddr::new(self.listening.local().ip(), 0), address.quic, false)?;
-        let crypto = self.identity.dialling(address.certificate).map_err(io::Error::other)?;
-        let mut config = quinn_proto::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::clone(&self.transport));
-        let (handle, quic) = self
-            .engine
-            .connect(now, config, address.quic, pinning::SERVER_NAME)
-            .map_err(io::Error::other)?;
-        self.insert(handle, Connection::dialling(quic, socket, peer, now));
-        Ok(handle)
-    }
-
-    fn knock(&mut self, peer: Rank, now: Instant) {
-        let Some(address) = self.address(peer).map(|address| address.quic) else {
-            return;
-        };
-        self.set_peer(
-            peer,
-            Peer::Knocking {
-                again: now + KNOCK_EVERY,
-            },
-        );
-        if let Err(error) = self.listening.send(address, &preamble::knock(self.me), None) {
-            tracing::debug!(rank = %self.me, peer = %peer, %error, "knocking failed");
-        }
-    }
-
-    /// Someone asks to be dialled.
-    fn answer_knock(&mut self, from: Rank, now: Instant) {
-        if from > self.me && matches!(self.peer(from), Some(Peer::Stranger)) {
-            self.meet(from, now);
-        }
-    }
-
-    fn answer(&mut self, incoming: Incoming, now: Instant) {
-        let (remote, mut bytes) = (incoming.remote_address(), std::mem::take(&mut self.outgoing));
-        bytes.clear();
-        let refusal = if self.handles().count() >= self.book.len() + HALF_OPEN_MAX {
-            Some(self.engine.refuse(incoming, &mut bytes))
-        } else {
-            match self.engine.accept(incoming, now, &mut bytes, None) {
-                Ok((handle, quic)) => {
-                    // Without a socket of its own the connection still works, over the shared one.
-                    let twin = UdpSocket::connected(self.listening.local(), remote, true)
-                        .inspect_err(|error| tracing::debug!(rank = %self.me, %error, "no twin socket"))
-                        .ok();
-                    self.insert(handle, Connection::answering(quic, twin, now));
-                    self.mark_pending(handle);
-                    self.take_news(handle, now);
-                    None
-                }
-                Err(refusal) => refusal.response,
-            }
-        };
-        if let Some(response) = refusal {
-            self.respond(response.destination, &bytes[..response.size]);
-        }
-        self.outgoing = bytes;
-    }
-
-    /// Sends what belongs to no connection. Its loss is repaired by the other side asking again.
-    fn respond(&mut self, to: SocketAddr, bytes: &[u8]) {
-        if let Err(error) = self.listening.send(to, bytes, None) {
-            tracing::debug!(rank = %self.me, %error, "an answer to a stranger was not sent");
-        }
-    }
-
-    /// The handshake and the preamble are done. The rank comes from the certificate.
-    fn opened(&mut self, handle: ConnectionHandle, announced: Option<Rank>) {
-        let Some(connection) = self.connections.get(handle.0).and_then(Option::as_deref) else {
-            return;
-        };
-        let dialled = connection.peer();
-        let proven = pinning::peer_rank(connection.quic().crypto_session(), &self.certificates);
-        let (me, expected) = (self.me, dialled.or(announced));
-        match (proven, expected) {
-            (Some(peer), Some(expected)) if peer == expected && (dialled.is_some() || peer < me) => {
-                let welcome = match self.peer(peer) {
-                    Some(Peer::Meeting(met)) => *met == handle,
-                    Some(Peer::Stranger | Peer::Knocking { .. }) => true,
-                    _ => false,
-                };
-                if !welcome {
-                    return self.close(handle, connection::REJECTED);
-                }
-                if let Some(connection) = self.connection(handle) {
-                    connection.set_peer(peer);
-                }
-                self.set_peer(peer, Peer::Open(handle));
-                self.mark_readable(peer);
-            }
-            _ => self.close(handle, connection::REJECTED),
-        }
-    }
-
-    fn lost(&mut self, handle: ConnectionHandle, why: Gone) {
-        let Some(connection) = self.connection(handle) else {
-            return;
-        };
-        let (peer, rest) = (connection.peer(), connection.rest());
-        if let Some(peer) = peer {
-            let current = matches!(self.peer(peer), Some(Peer::Open(met) | Peer::Meeting(met)) if *met == handle);
-            if current {
-                tracing::debug!(rank = %self.me, peer = %peer, %why, "peer is gone");
-                self.set_gone(peer, why, rest);
-            }
-        }
-        self.close(handle, connection::REJECTED);
-    }
-
-    fn set_gone(&mut self, peer: Rank, why: Gone, rest: VecDeque<Bytes>) {
-        self.set_peer(peer, Peer::Gone { why, rest });
-        self.mark_readable(peer);
-    }
-
-    fn set_peer(&mut self, peer: Rank, state: Peer) {
-        if let Some(place) = self.peer(peer) {
-            *place = state;
-        }
-    }
-
-    fn mark_readable(&mut self, peer: Rank) {
-        if !self.readable.contains(&peer) {
-            self.readable.push_back(peer);
-        }
-    }
-}
-
 /// Connections and what they have to say.
 impl QuicLink {
     fn insert(&mut self, handle: ConnectionHandle, connection: Connection) {
@@ -631,223 +451,6 @@ impl QuicLink {
             _ => None,
         });
         timers.chain(knocks).min()
-    }
-
-    /// Looks after the peer that is waited for: pings it, and gives it up after long silence. Returns when to look again.
-    fn watch(&mut self, pause: &Pause, now: Instant) -> Option<Instant> {
-        let handle = match self.peer(pause.on)? {
-            Peer::Open(handle) | Peer::Meeting(handle) => Some(*handle),
-            Peer::Knocking { .. } | Peer::Stranger => None,
-            Peer::Gone { .. } => return Some(now),
-        };
-        let heard = handle
-            .and_then(|handle| self.connection(handle))
-            .map(|connection| connection.heard());
-        let quiet_since = heard.map_or(pause.since, |heard| heard.max(pause.since));
-        let given_up = quiet_since + SILENCE_MAX;
-        if now >= given_up {
-            let why = Gone::Silent { after: SILENCE_MAX };
-            match handle {
-                Some(handle) => self.lost(handle, why),
-                None => self.set_gone(pause.on, why, VecDeque::new()),
-            }
-            return Some(now);
-        }
-        let Some(handle) = handle else { return Some(given_up) };
-        let connection = self.connection(handle)?;
-        let ping_at = connection.ping_at(quiet_since, PING_AFTER);
-        if now < ping_at {
-            return Some(ping_at.min(given_up));
-        }
-        connection.ping(now);
-        self.mark_pending(handle);
-        Some(given_up.min(now + PING_AFTER))
-    }
-}
-
-/// Sockets: receiving, sending, spinning, sleeping.
-impl QuicLink {
-    fn transmit_pending(&mut self, now: Instant) -> io::Result<()> {
-        let mut position = 0;
-        while position < self.pending.len() {
-            let handle = self.pending[position];
-            let sent = match self.connections.get_mut(handle.0).and_then(Option::as_deref_mut) {
-                Some(connection) => connection.transmit(now, &mut self.listening, &mut self.outgoing)?,
-                None => connection::Transmitted::All,
-            };
-            match sent {
-                connection::Transmitted::All => {
-                    self.pending.swap_remove(position);
-                }
-                connection::Transmitted::NotAll => position += 1,
-                connection::Transmitted::Refused => {
-                    self.lost(handle, Gone::Refused);
-                    self.pending.retain(|pending| *pending != handle);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks where news of this peer would arrive.
-    fn receive_from_peer(&mut self, peer: Rank, now: Instant) -> io::Result<bool> {
-        match self.peer(peer) {
-            Some(Peer::Open(handle)) => {
-                let handle = *handle;
-                self.receive_on(Lane::Connection(handle), now)
-            }
-            Some(Peer::Gone { .. }) => Ok(true),
-            _ => self.receive_all(now),
-        }
-    }
-
-    fn receive_all(&mut self, now: Instant) -> io::Result<bool> {
-        let mut any = self.receive_on(Lane::Listening, now)?;
-        for index in 0..self.connections.len() {
-            any |= self.receive_on(Lane::Connection(ConnectionHandle(index)), now)?;
-        }
-        Ok(any)
-    }
-
-    /// Takes what waits in one socket, to the end of a bulk transfer's burst or the first short datagram.
-    fn receive_on(&mut self, lane: Lane, now: Instant) -> io::Result<bool> {
-        let mut any = false;
-        for _ in 0..RECEIVE_BURST {
-            let socket = match lane {
-                Lane::Listening => &self.listening,
-                Lane::Connection(handle) => {
-                    let slot = self.connections.get(handle.0).and_then(Option::as_deref);
-                    match slot.map(Connection::socket) {
-                        Some(Some(socket)) => socket,
-                        Some(None) => &self.listening,
-                        None => return Ok(any),
-                    }
-                }
-            };
-            match socket.receive(&mut self.room)? {
-                Received::Nothing => return Ok(any),
-                Received::Datagram(datagram, sender) => {
-                    let length = datagram.len();
-                    self.handle_datagram(datagram, sender, now);
-                    any = true;
-                    if length < BULK_BYTES {
-                        return Ok(true);
-                    }
-                }
-                Received::Refused => {
-                    if let Lane::Connection(handle) = lane {
-                        self.lost(handle, Gone::Refused);
-                    }
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(any)
-    }
-
-    fn handle_datagram(&mut self, datagram: BytesMut, sender: SocketAddr, now: Instant) {
-        if let Some(from) = preamble::knocking(&datagram) {
-            return self.answer_knock(from, now);
-        }
-        let mut bytes = std::mem::take(&mut self.outgoing);
-        bytes.clear();
-        let event = self.engine.handle(now, sender, None, None, datagram, &mut bytes);
-        if let Some(DatagramEvent::Response(response)) = &event {
-            self.respond(response.destination, &bytes[..response.size]);
-        }
-        self.outgoing = bytes;
-        match event {
-            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(connection) = self.connection(handle) {
-                    connection.handle(event, now);
-                    self.mark_pending(handle);
-                    self.take_news(handle, now);
-                }
-            }
-            Some(DatagramEvent::NewConnection(incoming)) => self.answer(incoming, now),
-            None | Some(DatagramEvent::Response(_)) => {}
-        }
-    }
-
-    /// Looks again and again for [`SPIN`]. True when something came.
-    fn spin(&mut self, pause: &Pause, began: Instant) -> io::Result<bool> {
-        let end = began + SPIN;
-        loop {
-            self.looks = self.looks.wrapping_add(1);
-            if self.looks % LOOKS_PER_YIELD == 0 {
-                std::thread::yield_now();
-            }
-            let now = Instant::now();
-            if self.looks % LOOKS_PER_ROUND == 0 {
-                self.run_timers(now);
-                if self.receive_all(now)? {
-                    return Ok(true);
-                }
-                self.transmit_pending(now)?;
-            }
-            if self.receive_from_peer(pause.on, now)? {
-                return Ok(true);
-            }
-            if now >= end {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Sleeps until a datagram, a timer or `until`; serves whatever woke it.
-    fn sleep(&mut self, pause: Option<&Pause>, until: Option<Instant>) -> io::Result<()> {
-        let now = Instant::now();
-        self.run_timers(now);
-        let look_again = pause.and_then(|pause| self.watch(pause, now));
-        self.transmit_pending(now)?;
-        let wake = [self.next_timer(), look_again, until].into_iter().flatten().min();
-
-        let mut lanes = std::mem::take(&mut self.lanes);
-        lanes.clear();
-        lanes.push((
-            Lane::Listening,
-            Interest::new(self.listening.descriptor(), self.listening_is_full()),
-        ));
-        for handle in self.handles() {
-            if let Some(connection) = self.connections[handle.0].as_deref()
-                && let Some(socket) = connection.socket()
-            {
-                lanes.push((
-                    Lane::Connection(handle),
-                    Interest::new(socket.descriptor(), connection.is_full()),
-                ));
-            }
-        }
-        // Bursts that are cut short and sockets that were full differ: only the latter can be slept on.
-        let busy = self.pending.iter().any(|handle| {
-            self.connections
-                .get(handle.0)
-                .and_then(Option::as_deref)
-                .is_some_and(|connection| !connection.is_full())
-        });
-        if !busy {
-            let mut interests: Vec<Interest> = lanes.iter().map(|(_, interest)| *interest).collect();
-            system::sleep_on(&mut interests, wake.map(|wake| wake.saturating_duration_since(now)))?;
-            for ((_, slot), interest) in lanes.iter_mut().zip(interests) {
-                *slot = interest;
-            }
-        }
-        let now = Instant::now();
-        for (lane, interest) in &lanes {
-            if interest.happened() {
-                self.receive_on(*lane, now)?;
-            }
-        }
-        self.lanes = lanes;
-        self.run_timers(now);
-        Ok(())
-    }
-
-    fn listening_is_full(&self) -> bool {
-        self.connections
-            .iter()
-            .flatten()
-            .any(|connection| connection.socket().is_none() && connection.is_full())
     }
 }
 

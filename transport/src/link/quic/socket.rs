@@ -304,6 +304,6 @@ mod tests {
     #[test]
     fn loopback_carries_large_packets() {
         assert_eq!(payload_bound_bytes("127.0.0.3".parse().unwrap()), 65_000);
-        assert_eq!(payload_bound_bytes("192.0.2.1".parse().unwrap()), 1452);
+        assert_eq!(payload_bound_bytes("203.0.113.1".parse().unwrap()), 1452);
     }
 }

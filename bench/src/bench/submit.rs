@@ -1,0 +1,80 @@
+//! One task, from submit to its known end, and the submit alone: on a kept connection beside a durable append on the
+//! same disk, and as a user's own `job submit` beside the start of `true`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{bail, ensure};
+use cli::client::Client;
+use proto::client::{Reply, Request};
+use proto::ids::{JobId, SubmissionId};
+use proto::model::job::JobSpec;
+use proto::model::task::TaskSpec;
+
+use crate::figure::Figure;
+use crate::local::LocalCluster;
+
+/// Submissions per round.
+const SUBMITS: u32 = 40;
+
+pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
+    let cluster = LocalCluster::start(2)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut client = runtime.block_on(Client::connect(&cluster.socket()))?;
+    let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
+    let mut raw = std::fs::File::create(folder.path().join("raw"))?;
+
+    let (mut durable, mut appended) = (Vec::new(), Vec::new());
+    let (mut ended, mut one_process) = (Vec::new(), Vec::new());
+    let mut typed = Vec::new();
+    let mut number = 0u128;
+    for _ in 0..rounds {
+        for _ in 0..SUBMITS {
+            appended.push(millis(|| {
+                raw.write_all(&[0; 512])?;
+                Ok(raw.sync_data()?)
+            })?);
+            one_process.push(millis(|| succeed(Command::new("true").stdin(Stdio::null())))?);
+            number += 1;
+            let start = Instant::now();
+            let job = runtime.block_on(submit(&mut client, number))?;
+            durable.push(start.elapsed().as_secs_f64() * 1e3);
+            let row = runtime.block_on(client.wait_job(job, |_| {}))?;
+            ended.push(start.elapsed().as_secs_f64() * 1e3);
+            ensure!(row.counts.finished == 1, "the task did not finish: {:?}", row.state);
+        }
+        for _ in 0..SUBMITS / 4 {
+            let mut command = cluster.command();
+            let command = command.args(["job", "submit", "true"]).stdout(Stdio::null());
+            typed.push(millis(|| succeed(command))?);
+        }
+    }
+    let mut one = one_process.clone();
+    Ok(vec![
+        Figure::of("submit.durable", "ms", &mut durable, "raw append + fdatasync", &mut appended),
+        Figure::of("submit.to_known_end", "ms", &mut ended, "starting true once", &mut one_process),
+        Figure::of("submit.typed", "ms", &mut typed, "starting true once", &mut one),
+    ])
+}
+
+async fn submit(client: &mut Client, number: u128) -> anyhow::Result<JobId> {
+    let submission = SubmissionId(number ^ u128::from(std::process::id()) << 96);
+    let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()])];
+    match client.request(Request::Submit { submission, job: Box::new(JobSpec::default()), tasks }).await? {
+        Reply::Submitted { job, .. } => Ok(job),
+        other => bail!("the submission was not taken: {other:?}"),
+    }
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
+fn millis(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    work()?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}

@@ -1,0 +1,4 @@
+//! Whole-program tests of `bench`.
+
+mod hydra;
+mod usage;

@@ -1,0 +1,59 @@
+//! `muster-headnode`: flags, logging, exit code.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The head node of a Muster cluster: keeps the queue, decides, and tells compute nodes what to run.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "`muster up` starts a head node and compute nodes on this machine with one command."
+)]
+struct Flags {
+    /// Folder for the store, keys and the command line's socket; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/muster/head")]
+    dir: PathBuf,
+    /// Address where compute nodes dial in (UDP); port 0 takes any free one
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Name of the cluster, seen by tasks
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Settings file (see configs/headnode.toml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
+    let mut file = headnode::config::read(flags.config.as_deref())?;
+    if let Some(listen) = flags.listen {
+        file.listen = listen;
+    }
+    if let Some(cluster) = flags.cluster {
+        file.cluster = cluster;
+    }
+    headnode::serve::run(file.checked(flags.dir)?)
+}

@@ -1,0 +1,260 @@
+//! One round of the head node, without IO: `(arrivals, cluster, now) -> (changes, events, departures)`.
+//!
+//! The controller feeds it from its queue, a simulation from its own. What it returns leaves in this order: changes to
+//! the store and flushed, events to the read model, departures to whoever waits. A crash in between means that orders
+//! are sent again, never that they are forgotten.
+
+use std::collections::BTreeMap;
+
+use proto::client::Refusal;
+use proto::control::{HeadMessage, Hello, MAX_ORDERS, Order, Report, Timing};
+use proto::event::Event;
+use proto::ids::{BootId, NodeId, Sequence};
+use proto::stored::Change;
+use proto::units::Now;
+use scheduler::{Action, Answer, Cluster, Input};
+
+/// The most arrivals of one round; more wait for the next one.
+pub const MAX_ARRIVALS: usize = 1000;
+
+/// What may wake the controller. `S` is where an answer goes.
+#[derive(Debug)]
+pub enum Arrival<S> {
+    /// A request that gets an answer.
+    Request {
+        /// What is asked.
+        input: Input,
+        /// Where the answer goes.
+        slot: S,
+    },
+    /// A node connected.
+    Hello {
+        /// Which, from its certificate.
+        node: NodeId,
+        /// What it said.
+        hello: Box<Hello>,
+    },
+    /// A node is there.
+    Heartbeat {
+        /// Which.
+        node: NodeId,
+        /// To be repeated in the answer.
+        number: u64,
+    },
+    /// A node tells what happened.
+    Reports {
+        /// Which.
+        node: NodeId,
+        /// The life of its task keeper.
+        boot: BootId,
+        /// To be repeated in the answer.
+        number: u64,
+        /// In order.
+        reports: Vec<Report>,
+    },
+    /// A node's connection broke.
+    Gone {
+        /// Which.
+        node: NodeId,
+    },
+    /// A deadline has come.
+    Tick,
+}
+
+/// What leaves after the flush.
+#[derive(Debug)]
+pub enum Departure<S> {
+    /// An answer.
+    Answer {
+        /// To whom.
+        slot: S,
+        /// What.
+        answer: Result<Answer, Refusal>,
+        /// The state of the cluster that holds it.
+        sequence: Sequence,
+    },
+    /// A message to a node; lost when it is not connected, and sent again after its next hello.
+    ToNode {
+        /// Which.
+        node: NodeId,
+        /// What.
+        message: HeadMessage,
+    },
+    /// End a node's connection.
+    Disconnect {
+        /// Which.
+        node: NodeId,
+        /// For its log.
+        reason: String,
+    },
+}
+
+/// What a round leaves behind.
+#[derive(Debug)]
+pub struct Flight<S> {
+    /// To be stored, atomically. Empty rounds need no flush.
+    pub changes: Vec<Change>,
+    /// For the read model.
+    pub events: Vec<Event>,
+    /// For everybody else.
+    pub departures: Vec<Departure<S>>,
+    /// After the last event.
+    pub sequence: Sequence,
+}
+
+/// What nodes are told at their hello.
+#[derive(Debug, Clone)]
+pub struct Welcome {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The clocks.
+    pub timing: Timing,
+}
+
+/// Decides all arrivals, then plans once.
+pub fn round<S>(cluster: &mut Cluster, arrivals: Vec<Arrival<S>>, now: Now, welcome: &Welcome) -> Flight<S> {
+    cluster.advance(now);
+    let mut work = Work {
+        cluster,
+        now,
+        events: Vec::new(),
+        departures: Vec::new(),
+        orders: BTreeMap::new(),
+    };
+    for arrival in arrivals {
+        work.take(arrival, welcome);
+    }
+    let plan = scheduler::plan(work.cluster, now);
+    work.carry_out(plan.events);
+    work.into_flight()
+}
+
+struct Work<'a, S> {
+    cluster: &'a mut Cluster,
+    now: Now,
+    events: Vec<Event>,
+    departures: Vec<Departure<S>>,
+    /// Orders of this round by node, so that each node gets one message.
+    orders: BTreeMap<NodeId, Vec<Order>>,
+}
+
+impl<S> Work<'_, S> {
+    fn take(&mut self, arrival: Arrival<S>, welcome: &Welcome) {
+        match arrival {
+            Arrival::Request { input, slot } => {
+                let answer = self.decide(&input);
+                let sequence = self.cluster.sequence();
+                self.departures.push(Departure::Answer { slot, answer, sequence });
+            }
+            Arrival::Hello { node, hello } => self.greet(node, hello, welcome),
+            Arrival::Heartbeat { node, number } => {
+                self.heard(node);
+                self.tell(node, HeadMessage::HeartbeatTaken { number });
+            }
+            Arrival::Reports {
+                node,
+                boot,
+                number,
+                reports,
+            } => {
+                self.heard(node);
+                for report in reports {
+                    self.decide_quietly(&Input::Report { node, boot, report });
+                }
+                self.tell(node, HeadMessage::ReportsTaken { number });
+            }
+            Arrival::Gone { node } => self.decide_quietly(&Input::NodeGone { node }),
+            Arrival::Tick => self.decide_quietly(&Input::Tick),
+        }
+    }
+
+    fn greet(&mut self, node: NodeId, hello: Box<Hello>, welcome: &Welcome) {
+        self.cluster.heard(node, self.now.monotonic);
+        // The welcome goes first: what waits for the node from before it is superseded by what its hello leads to.
+        self.orders.remove(&node);
+        self.tell(
+            node,
+            HeadMessage::Welcome {
+                version: proto::frame::VERSION,
+                cluster: welcome.cluster.clone(),
+                timing: welcome.timing,
+            },
+        );
+        let held = hello.held.clone();
+        match self.decide(&Input::NodeUp { node, hello }) {
+            Ok(_) => {
+                let repeats = scheduler::resync(self.cluster, node, &held);
+                let orders = self.orders.entry(node).or_default();
+                for order in repeats {
+                    if !orders.contains(&order) {
+                        orders.push(order);
+                    }
+                }
+            }
+            Err(refusal) => self.departures.push(Departure::Disconnect {
+                node,
+                reason: refusal.to_string(),
+            }),
+        }
+    }
+
+    fn heard(&mut self, node: NodeId) {
+        self.cluster.heard(node, self.now.monotonic);
+        self.decide_quietly(&Input::Heard { node });
+    }
+
+    fn decide(&mut self, input: &Input) -> Result<Answer, Refusal> {
+        let decision = scheduler::decide(self.cluster, input, self.now)?;
+        self.carry_out(decision.events);
+        self.act(decision.actions);
+        Ok(decision.answer)
+    }
+
+    /// For inputs that nobody waits for.
+    fn decide_quietly(&mut self, input: &Input) {
+        if let Err(refusal) = self.decide(input) {
+            tracing::debug!(%refusal, "an input without an asker was refused");
+        }
+    }
+
+    fn carry_out(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.cluster.apply(&event);
+            let actions = scheduler::react(self.cluster, &event);
+            self.act(actions);
+            self.events.push(event);
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Order { node, order } => self.orders.entry(node).or_default().push(order),
+                Action::Disconnect { node, reason } => self.departures.push(Departure::Disconnect { node, reason }),
+            }
+        }
+    }
+
+    fn tell(&mut self, node: NodeId, message: HeadMessage) {
+        self.departures.push(Departure::ToNode { node, message });
+    }
+
+    fn into_flight(mut self) -> Flight<S> {
+        for (node, orders) in std::mem::take(&mut self.orders) {
+            let mut orders = orders.into_iter().peekable();
+            while orders.peek().is_some() {
+                let orders = orders.by_ref().take(MAX_ORDERS).collect();
+                self.tell(node, HeadMessage::Orders { orders });
+            }
+        }
+        Flight {
+            changes: self.cluster.take_changes(),
+            events: self.events,
+            departures: self.departures,
+            sequence: self.cluster.sequence(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! Rounds on a memory store: what leaves, in which order, and that a crash after any round loses nothing acknowledged.
+
+use std::collections::BTreeSet;
+
+use proto::client::Refusal;
+use proto::control::{HeadMessage, Hello, Order, Report};
+use proto::frame::VERSION;
+use proto::ids::{BootId, JobId, NodeId, NodeName, PoolName, SubmissionId};
+use proto::model::job::JobSpec;
+use proto::model::node::Inventory;
+use proto::model::owner::{Caller, Owner, Role};
+use proto::model::task::{AttemptOutcome, TaskSpec};
+use proto::stored::TokenRow;
+use proto::units::{Millis, Monotonic, Now, Timestamp};
+use scheduler::{Answer, Cluster, Input, Settings};
+
+use super::{Arrival, Departure, Flight, Welcome, round};
+use crate::store::{MemoryStore, Store};
+
+/// A head node without threads and sockets.
+struct Head {
+    cluster: Cluster,
+    store: MemoryStore,
+    now: Now,
+}
+
+impl Head {
+    fn new() -> Self {
+        let now = Now {
+            wall: Timestamp(1_000_000),
+            monotonic: Monotonic(1_000),
+        };
+        Self {
+            cluster: Cluster::new(Settings::default()),
+            store: MemoryStore::default(),
+            now,
+        }
+    }
+
+    fn round(&mut self, arrivals: Vec<Arrival<&'static str>>) -> Flight<&'static str> {
+        self.now.monotonic = self.now.monotonic + Millis(1);
+        let welcome = Welcome {
+            cluster: "test".to_owned(),
+            timing: Settings::default().timing,
+        };
+        let flight = round(&mut self.cluster, arrivals, self.now, &welcome);
+        self.store.commit(&flight.changes).expect("commits");
+        self.cluster.check().expect("a sound cluster");
+        flight
+    }
+
+    fn ask(&mut self, input: Input) -> Result<Answer, Refusal> {
+        let flight = self.round(vec![Arrival::Request { input, slot: "asker" }]);
+        let answers = flight.departures.into_iter().filter_map(|departure| match departure {
+            Departure::Answer { answer, .. } => Some(answer),
+            _ => None,
+        });
+        answers.last().expect("an answer")
+    }
+
+    /// Kill and restart: only the store survives.
+    fn crash(&mut self) {
+        let rows = self.store.load().expect("loads");
+        self.cluster = Cluster::restore(Settings::default(), rows, self.now).expect("restores");
+    }
+
+    fn join(&mut self, name: &str) -> NodeId {
+        let token = TokenRow {
+            hash: "ab".repeat(32),
+            pool: PoolName::new("local").expect("a name"),
+            groups: Vec::new(),
+            expires_at: self.now.wall + Millis::from_seconds(60),
+            uses_left: 8,
+        };
+        self.ask(Input::MakeToken {
+            caller: root(),
+            token: token.clone(),
+        })
+        .expect("a token");
+        let name = NodeName::new(name).expect("a name");
+        match self
+            .ask(Input::Join {
+                secret_hash: token.hash,
+                name,
+            })
+            .expect("joins")
+        {
+            Answer::Joined { node, .. } => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn submit(&mut self, submission: u128) -> Result<Answer, Refusal> {
+        let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()])];
+        let submission = SubmissionId(submission);
+        self.ask(Input::Submit {
+            caller: root(),
+            submission,
+            job: Box::new(JobSpec::default()),
+            tasks,
+        })
+    }
+}
+
+fn root() -> Caller {
+    Caller {
+        owner: Owner {
+            name: "root".to_owned(),
+            uid: 0,
+            gid: 0,
+        },
+        role: Role::Administrator,
+    }
+}
+
+fn hello(name: &str) -> Box<Hello> {
+    Box::new(Hello {
+        version: VERSION,
+        name: NodeName::new(name).expect("a name"),
+        boot: BootId(1),
+        inventory: Inventory {
+            cores: 2,
+            core_ids: vec![0, 1],
+            memory_bytes: 1 << 30,
+            ..Inventory::default()
+        },
+        peer: ([127, 0, 0, 2], 4000).into(),
+        held: Vec::new(),
+    })
+}
+
+fn messages<'a>(flight: &'a Flight<&'static str>) -> Vec<&'a HeadMessage> {
+    let messages = flight.departures.iter().filter_map(|departure| match departure {
+        Departure::ToNode { message, .. } => Some(message),
+        _ => None,
+    });
+    messages.collect()
+}
+
+fn starts(flight: &Flight<&'static str>) -> Vec<u64> {
+    let orders = messages(flight).into_iter().filter_map(|message| match message {
+        HeadMessage::Orders { orders } => Some(orders),
+        _ => None,
+    });
+    let starts = orders.flatten().filter_map(|order| match order {
+        Order::Start(start) => Some(start.attempt.0),
+        _ => None,
+    });
+    starts.collect()
+}
+
+#[test]
+fn a_submission_is_granted_in_the_round_that_stores_it() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    let flight = head.round(vec![Arrival::Hello {
+        node,
+        hello: hello("n1"),
+    }]);
+    assert!(
+        matches!(messages(&flight)[..], [HeadMessage::Welcome { .. }]),
+        "{flight:?}"
+    );
+    let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()])];
+    let input = Input::Submit {
+        caller: root(),
+        submission: SubmissionId(1),
+        job: Box::default(),
+        tasks,
+    };
+    let flight = head.round(vec![Arrival::Request { input, slot: "asker" }]);
+    assert_eq!(starts(&flight).len(), 1);
+    assert!(!flight.changes.is_empty(), "a grant is stored before it leaves");
+}
+
+#[test]
+fn a_submission_that_is_repeated_is_one_job() {
+    let mut head = Head::new();
+    let first = head.submit(7).expect("accepted");
+    assert_eq!(
+        first,
+        Answer::Submitted {
+            job: JobId(1),
+            repeated: false
+        }
+    );
+    head.crash();
+    assert_eq!(
+        head.submit(7).expect("accepted"),
+        Answer::Submitted {
+            job: JobId(1),
+            repeated: true
+        }
+    );
+    assert_eq!(
+        head.submit(8).expect("accepted"),
+        Answer::Submitted {
+            job: JobId(2),
+            repeated: false
+        }
+    );
+}
+
+#[test]
+fn orders_that_a_crash_swallowed_are_sent_again() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    head.round(vec![Arrival::Hello {
+        node,
+        hello: hello("n1"),
+    }]);
+    head.submit(1).expect("accepted");
+    // The start was stored; the head dies before the node hears of it.
+    head.crash();
+    let flight = head.round(vec![Arrival::Hello {
+        node,
+        hello: hello("n1"),
+    }]);
+    assert!(
+        matches!(messages(&flight)[0], HeadMessage::Welcome { .. }),
+        "the welcome goes first"
+    );
+    let again: BTreeSet<u64> = starts(&flight).into_iter().collect();
+    assert_eq!(again.len(), 1, "once, not by resync and plan both: {flight:?}");
+}
+
+#[test]
+fn an_end_that_is_reported_twice_ends_once() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    head.round(vec![Arrival::Hello {
+        node,
+        hello: hello("n1"),
+    }]);
+    head.submit(1).expect("accepted");
+    let attempt = head.cluster.attempts().next().expect("granted").id;
+    let end = || {
+        let outcome = AttemptOutcome::Exited { code: 0 };
+        let reports = vec![Report::Ended {
+            attempt,
+            outcome,
+            at: Timestamp(5),
+        }];
+        Arrival::Reports {
+            node,
+            boot: BootId(1),
+            number: 1,
+            reports,
+        }
+    };
+    let first = head.round(vec![end()]);
+    assert!(
+        messages(&first)
+            .iter()
+            .any(|message| matches!(message, HeadMessage::ReportsTaken { number: 1 }))
+    );
+    let second = head.round(vec![end()]);
+    assert!(second.events.is_empty(), "{second:?}");
+    assert!(
+        messages(&second)
+            .iter()
+            .any(|message| matches!(message, HeadMessage::ReportsTaken { number: 1 }))
+    );
+}
+
+#[test]
+fn a_heartbeat_alone_needs_no_flush() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    head.round(vec![Arrival::Hello {
+        node,
+        hello: hello("n1"),
+    }]);
+    let flight = head.round(vec![Arrival::Heartbeat { node, number: 3 }]);
+    assert!(flight.changes.is_empty(), "{flight:?}");
+    assert!(matches!(
+        messages(&flight)[..],
+        [HeadMessage::HeartbeatTaken { number: 3 }]
+    ));
+}

@@ -1,0 +1,84 @@
+//! The store in memory: the twin of sled for tests and simulation. As durable as the process.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use proto::ids::{JobId, TaskId, TaskNumber};
+use proto::model::job::JobRow;
+use proto::model::task::TaskRow;
+use proto::stored::{Change, Row, RowKey};
+
+use super::{Store, StoreError, live_rows};
+
+/// Rows in a map.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    /// Guards the rows for the length of one call.
+    rows: Mutex<BTreeMap<Vec<u8>, Row>>,
+}
+
+impl MemoryStore {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Row>> {
+        // A panic while holding the lock cannot leave half a change: each call writes whole rows.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.rows();
+        live_rows(|prefix, take| {
+            let from = (Bound::Included(prefix.to_vec()), Bound::Unbounded);
+            for (_, row) in rows.range(from).take_while(|(key, _)| key.starts_with(prefix)) {
+                take(row.clone());
+            }
+            Ok(())
+        })
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut rows = self.rows();
+        for change in changes {
+            match change {
+                Change::Put(row) => rows.insert(row.key().bytes(), row.clone()),
+                Change::Delete(key) => rows.remove(&key.bytes()),
+            };
+        }
+        Ok(())
+    }
+
+    fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows().get(&key.bytes()).cloned())
+    }
+
+    fn jobs_down(&self, before: Option<JobId>, take: &mut dyn FnMut(JobRow) -> bool) -> Result<(), StoreError> {
+        let end = RowKey::Job(before.unwrap_or(JobId(u64::MAX))).bytes();
+        for row in self.rows().range(b"j/".to_vec()..end).rev().map(|(_, row)| row.clone()) {
+            if let Row::Job(job) = row
+                && !take(*job)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tasks_up(&self, job: JobId, from: u32, take: &mut dyn FnMut(TaskRow) -> bool) -> Result<(), StoreError> {
+        let start = RowKey::Task(TaskId {
+            job,
+            number: TaskNumber(from),
+        })
+        .bytes();
+        let prefix = RowKey::tasks_of(job);
+        let rows = self.rows();
+        for (_, row) in rows.range(start..).take_while(|(key, _)| key.starts_with(&prefix)) {
+            if let Row::Task(task) = row
+                && !take((**task).clone())
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! The store: rows by key, written in batches that are durable or have not happened.
+//!
+//! One trait with two implementations: sled on disk, and memory for tests and simulation. Only the committer writes.
+//! Nothing outside this folder knows which store it is, so that a replicated one can take its place.
+
+mod memory;
+mod sled;
+
+use std::path::PathBuf;
+
+use proto::ids::JobId;
+use proto::model::job::JobRow;
+use proto::model::task::TaskRow;
+use proto::stored::{Change, Row, RowKey, StoredError};
+
+pub use memory::MemoryStore;
+pub use sled::SledStore;
+
+/// Why a store cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be used.
+    #[error("the store in {path} cannot be used")]
+    Folder {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another head node has it open.
+    #[error("the store in {path} is in use: another head node runs on it; stop it first ('muster down')")]
+    InUse {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The database says no.
+    #[error("the store failed")]
+    Database(#[from] ::sled::Error),
+    /// The database cannot even say no.
+    #[error("the store in {path} is damaged beyond opening ({what}); restore the folder from a copy")]
+    Broken {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        what: String,
+    },
+    /// A row cannot be read.
+    #[error(transparent)]
+    Row(#[from] StoredError),
+    /// A row of one kind under the key of another.
+    #[error("the store holds something else under the key of {key:?}")]
+    Mixed {
+        /// The key.
+        key: RowKey,
+    },
+}
+
+/// Rows by key.
+pub trait Store: Send + Sync {
+    /// All rows that a running cluster needs: jobs that are over and their tasks stay on disk.
+    ///
+    /// # Errors
+    /// When a row cannot be read: a head node must not start on half a state.
+    fn load(&self) -> Result<Vec<Row>, StoreError>;
+
+    /// Makes all changes, atomically and durably: after it returns they survive kill and power loss.
+    ///
+    /// # Errors
+    /// Any error is fatal for the caller: stop acknowledging, exit, recover by a restart.
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// One row.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError>;
+
+    /// Jobs below `before` (none: all), newest first, given to `take` until it returns false.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    fn jobs_down(&self, before: Option<JobId>, take: &mut dyn FnMut(JobRow) -> bool) -> Result<(), StoreError>;
+
+    /// Tasks of a job from number `from` on, in order, given to `take` until it returns false.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    fn tasks_up(&self, job: JobId, from: u32, take: &mut dyn FnMut(TaskRow) -> bool) -> Result<(), StoreError>;
+}
+
+/// Picks what a running cluster needs out of all rows, given by prefix.
+fn live_rows(
+    mut scan: impl FnMut(&[u8], &mut dyn FnMut(Row)) -> Result<(), StoreError>,
+) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    let mut live = Vec::new();
+    for prefix in [&b"m/"[..], b"p/", b"g/", b"n/", b"k/", b"s/", b"a/"] {
+        scan(prefix, &mut |row| rows.push(row))?;
+    }
+    scan(b"j/", &mut |row| {
+        if let Row::Job(job) = &row
+            && !job.state.is_ended()
+        {
+            live.push(job.id);
+            rows.push(row);
+        }
+    })?;
+    for job in live {
+        scan(&RowKey::tasks_of(job), &mut |row| rows.push(row))?;
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! What the shell is told to do. Every action may be repeated without harm, and one that was lost is made again by
+//! [`crate::resync`] when its node connects.
+
+use proto::control::{AllocatedNode, Order, StartOrder};
+use proto::event::Event;
+use proto::ids::{AttemptId, NodeId};
+use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
+use proto::units::Millis;
+
+use crate::cluster::Cluster;
+use crate::decide::may_rerun;
+
+/// Work for the shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Say this to a node, or drop it when the node is not connected.
+    Order {
+        /// Which.
+        node: NodeId,
+        /// What. A start comes without its `authority`: the shell, which has keys, fills it in.
+        order: Order,
+    },
+    /// End a node's connection, if there is one.
+    Disconnect {
+        /// Which.
+        node: NodeId,
+        /// For its log.
+        reason: String,
+    },
+}
+
+/// What is to be done about an event that was applied and stored.
+#[must_use]
+pub fn react(cluster: &Cluster, event: &Event) -> Vec<Action> {
+    match event {
+        Event::Granted { attempt, .. } => start(cluster, *attempt),
+        Event::AttemptStopping { attempt, .. } => stop(cluster, *attempt),
+        Event::AttemptEnded { attempt, .. } => release(cluster, *attempt),
+        Event::NodeLost { node, .. } => {
+            let reason = "the node was silent for too long and was given up; connect again".to_owned();
+            vec![Action::Disconnect { node: *node, reason }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn start(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
+    let Some(attempt) = cluster.attempt(id) else { return Vec::new() };
+    let Some(order) = start_order(cluster, attempt) else { return Vec::new() };
+    let to = |node| Action::Order { node, order: Order::Start(Box::new(order.clone())) };
+    holders(attempt).map(to).collect()
+}
+
+fn stop(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
+    let attempt = cluster.attempt(id);
+    let order = attempt.and_then(|attempt| Some((attempt.primary()?, stop_order(cluster, attempt)?)));
+    order.map(|(node, order)| Action::Order { node, order }).into_iter().collect()
+}
+
+fn release(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
+    let to = |node| Action::Order { node, order: Order::Release { attempt: id } };
+    cluster.attempt(id).map(|attempt| holders(attempt).map(to).collect()).unwrap_or_default()
+}
+
+fn holders(attempt: &AttemptRow) -> impl Iterator<Item = NodeId> {
+    attempt.shares.iter().filter(|share| share.held == Held::Yes).map(|share| share.node)
+}
+
+/// The stop that is due for an attempt, if one is.
+pub(crate) fn stop_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Order> {
+    let AttemptPhase::Stopping { force, .. } = attempt.phase else { return None };
+    let grace = if force { Millis(0) } else { cluster.settings().timing.kill_grace };
+    Some(Order::Stop { attempt: attempt.id, grace })
+}
+
+/// Everything that a node has to know to hold or run an attempt. None when its job is over, or when a node of it was never
+/// heard of, which a grant excludes.
+pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<StartOrder> {
+    let task = cluster.task(attempt.task)?;
+    let job = cluster.job(attempt.task.job)?;
+    let nodes: Option<Vec<AllocatedNode>> = attempt
+        .shares
+        .iter()
+        .map(|share| {
+            let row = cluster.node(share.node)?;
+            Some(AllocatedNode { node: row.id, name: row.name.clone(), slots: share.slots, peer: row.peer? })
+        })
+        .collect();
+    let mut env = job.spec.env.clone();
+    env.extend(task.spec.env.clone());
+    Some(StartOrder {
+        attempt: attempt.id,
+        task: task.id,
+        job_name: job.spec.name.clone(),
+        task_name: task.spec.name.clone(),
+        requeues: task.requeues,
+        owner: job.owner.clone(),
+        nodes: nodes?,
+        command: task.spec.command.clone(),
+        workdir: task.spec.workdir.clone(),
+        stdout: task.spec.stdout.clone(),
+        stderr: task.spec.stderr.clone(),
+        env,
+        runtime_limit: task.spec.runtime_limit,
+        exclusive: job.spec.exclusive || task.spec.exclusive,
+        rerunnable: may_rerun(task),
+        authority: None,
+    })
+}

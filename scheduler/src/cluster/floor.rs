@@ -1,0 +1,168 @@
+//! What is held on each node, and which nodes have something free, in the order of their names.
+
+use std::collections::BTreeMap;
+
+use proto::ids::{AttemptId, JobId, NodeId};
+use proto::model::node::NodeRow;
+
+use super::hindrance;
+use crate::names::natural_key;
+
+/// Who holds or wants a part of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tenant {
+    pub(crate) job: JobId,
+    /// No other job beside it.
+    pub(crate) job_alone: bool,
+    /// No other task beside it.
+    pub(crate) task_alone: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    slots: u32,
+    tenant: Tenant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Use {
+    /// Sorts the node among all nodes.
+    order: Vec<u8>,
+    held: u32,
+    holds: BTreeMap<AttemptId, Hold>,
+}
+
+/// Who is on a node, as far as exclusive tenants care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occupancy {
+    /// Nobody.
+    Empty,
+    /// Tasks of one job only.
+    One {
+        job: JobId,
+        /// Whether other jobs are kept out.
+        job_alone: bool,
+        /// Whether even the job's own other tasks are kept out.
+        task_alone: bool,
+    },
+    /// Tasks of several jobs, so none of them is exclusive.
+    Many,
+}
+
+impl Occupancy {
+    /// Whether one more tenant may come in, slots aside.
+    pub(crate) fn admits(self, tenant: Tenant) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::One { task_alone: true, .. } => false,
+            Self::One { job, job_alone, .. } => {
+                !tenant.task_alone && (job == tenant.job || !(job_alone || tenant.job_alone))
+            }
+            Self::Many => !tenant.task_alone && !tenant.job_alone,
+        }
+    }
+
+    /// Who is there with one more tenant.
+    pub(crate) fn with(self, tenant: Tenant) -> Self {
+        let Tenant { job, job_alone, task_alone } = tenant;
+        match self {
+            Self::Empty => Self::One { job, job_alone, task_alone },
+            Self::One { job: other, job_alone: alone, task_alone: task } if other == job => {
+                Self::One { job, job_alone: alone || job_alone, task_alone: task || task_alone }
+            }
+            Self::One { .. } | Self::Many => Self::Many,
+        }
+    }
+}
+
+/// All nodes by what is held on them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Floor {
+    uses: BTreeMap<NodeId, Use>,
+    /// Ready nodes with at least one free slot, in the order of their names.
+    open: BTreeMap<Vec<u8>, NodeId>,
+}
+
+impl Floor {
+    /// Follows a change of the node's row.
+    pub(crate) fn refresh(&mut self, node: &NodeRow) {
+        let used = self.uses.entry(node.id).or_insert_with(|| Use {
+            order: natural_key(node.name.as_str()),
+            held: 0,
+            holds: BTreeMap::new(),
+        });
+        if hindrance(node).is_none() && used.held < node.slots {
+            self.open.insert(used.order.clone(), node.id);
+        } else {
+            self.open.remove(&used.order);
+        }
+    }
+
+    pub(crate) fn hold(&mut self, node: &NodeRow, attempt: AttemptId, slots: u32, tenant: Tenant) {
+        if let Some(used) = self.uses.get_mut(&node.id)
+            && used.holds.insert(attempt, Hold { slots, tenant }).is_none()
+        {
+            used.held += slots;
+        }
+        self.refresh(node);
+    }
+
+    pub(crate) fn release(&mut self, node: &NodeRow, attempt: AttemptId) {
+        if let Some(used) = self.uses.get_mut(&node.id)
+            && let Some(hold) = used.holds.remove(&attempt)
+        {
+            used.held -= hold.slots;
+        }
+        self.refresh(node);
+    }
+
+    /// Slots held on a node.
+    pub(crate) fn held(&self, node: NodeId) -> u32 {
+        self.uses.get(&node).map_or(0, |used| used.held)
+    }
+
+    /// Slots of a node that nobody holds; none when it shrank below what is held.
+    pub(crate) fn free(&self, node: &NodeRow) -> u32 {
+        node.slots.saturating_sub(self.held(node.id))
+    }
+
+    pub(crate) fn occupancy(&self, node: NodeId) -> Occupancy {
+        let holds = self.uses.get(&node).into_iter().flat_map(|used| used.holds.values());
+        holds.fold(Occupancy::Empty, |all, hold| all.with(hold.tenant))
+    }
+
+    pub(crate) fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = AttemptId> {
+        self.uses.get(&node).into_iter().flat_map(|used| used.holds.keys().copied())
+    }
+
+    /// Ready nodes with at least one free slot, in the order of their names.
+    pub(crate) fn open(&self) -> impl ExactSizeIterator<Item = NodeId> {
+        self.open.values().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn tenant(job: u64, job_alone: bool, task_alone: bool) -> Tenant {
+        Tenant { job: JobId(job), job_alone, task_alone }
+    }
+
+    #[test]
+    fn exclusive_tenants_keep_others_out() {
+        let empty = Occupancy::Empty;
+        let shared = empty.with(tenant(1, false, false));
+        assert!(shared.admits(tenant(2, false, false)));
+        assert!(!shared.admits(tenant(2, true, false)), "job 1 is there");
+        assert!(shared.admits(tenant(1, true, false)), "its own tasks are no other job");
+        assert!(!shared.admits(tenant(1, false, true)), "a task is there");
+
+        let alone = empty.with(tenant(1, true, false));
+        assert!(alone.admits(tenant(1, true, false)) && !alone.admits(tenant(2, false, false)));
+        assert!(!empty.with(tenant(1, false, true)).admits(tenant(1, false, false)));
+
+        let many = shared.with(tenant(2, false, false));
+        assert!(many.admits(tenant(3, false, false)) && !many.admits(tenant(1, true, false)));
+    }
+}

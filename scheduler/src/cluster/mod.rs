@@ -1,0 +1,326 @@
+//! The cluster's state: the rows that are stored, and private indexes over them.
+//!
+//! Rows change in [`Cluster::apply`] only. Indexes can be rebuilt from the rows at any time, which is what a restart
+//! does and what [`Cluster::check`] compares with. Nothing here decides anything.
+
+mod apply;
+mod changes;
+mod check;
+mod class;
+mod floor;
+mod queue;
+mod restore;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId, TaskNumber};
+use proto::model::attempt::AttemptRow;
+use proto::model::job::JobRow;
+use proto::model::node::{AdminState, Liveness, NodeRow};
+use proto::model::pool::{GroupRow, PoolRow};
+use proto::model::task::TaskRow;
+use proto::model::why::Cause;
+use proto::stored::{Change, MetaRow, Row, SubmissionRow, TokenRow};
+use proto::units::{Millis, Monotonic, Now, Timestamp};
+
+use crate::settings::Settings;
+use changes::Changes;
+use class::Classes;
+
+pub(crate) use class::{Class, ClassId};
+pub(crate) use floor::{Floor, Occupancy, Tenant};
+pub(crate) use queue::{Queue, Shape, WaitingJob};
+pub use restore::RestoreError;
+
+/// How many submissions of jobs that have left memory are remembered for repeats.
+pub(crate) const MAX_OLD_SUBMISSIONS: usize = 10_000;
+
+/// Everything that the head node knows, short of what ended long ago.
+#[derive(Debug)]
+pub struct Cluster {
+    settings: Settings,
+    meta: MetaRow,
+    pools: BTreeMap<PoolName, PoolRow>,
+    groups: BTreeMap<GroupName, GroupRow>,
+    nodes: BTreeMap<NodeId, NodeRow>,
+    jobs: BTreeMap<JobId, Job>,
+    tasks: BTreeMap<TaskId, TaskRow>,
+    attempts: BTreeMap<AttemptId, AttemptRow>,
+    submissions: BTreeMap<SubmissionId, SubmissionRow>,
+    tokens: BTreeMap<String, TokenRow>,
+
+    names: BTreeMap<NodeName, NodeId>,
+    floor: Floor,
+    queue: Queue,
+    classes: Classes,
+    /// When jobs with a run-time limit reach it.
+    limits: BTreeSet<(Timestamp, JobId)>,
+    /// Submissions whose jobs have left memory, oldest first.
+    old_submissions: BTreeMap<JobId, SubmissionId>,
+
+    /// When each node was last heard. Never stored: after a restart it counts anew.
+    heard: BTreeMap<NodeId, Monotonic>,
+    /// Both clocks of the newest moment that the shell told, to turn one into the other.
+    clock: Now,
+    changes: Changes,
+}
+
+/// A job and what is counted for it.
+#[derive(Debug)]
+struct Job {
+    row: JobRow,
+    class: ClassId,
+    /// Attempts that still hold nodes.
+    attempts: u32,
+    submission: Option<SubmissionId>,
+}
+
+impl Cluster {
+    /// A cluster with nothing in it.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            meta: MetaRow::default(),
+            pools: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            submissions: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            names: BTreeMap::new(),
+            floor: Floor::default(),
+            queue: Queue::default(),
+            classes: Classes::default(),
+            limits: BTreeSet::new(),
+            old_submissions: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            clock: Now::default(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Tells both clocks; once per round, before its inputs. Without it the run-time limits of jobs follow no change of
+    /// the wall clock.
+    pub fn advance(&mut self, now: Now) {
+        self.clock = now;
+    }
+
+    /// A heartbeat or any other message of a node came in. Not an event: it is forgotten at a restart.
+    pub fn heard(&mut self, node: NodeId, at: Monotonic) {
+        if self.nodes.contains_key(&node) {
+            let last = self.heard.entry(node).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    /// The rows that changed since the last call, each once, in the order of their keys.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let mut taken = std::mem::take(&mut self.changes);
+        taken.drain().map(|(key, last)| last.unwrap_or_else(|| self.current(key))).collect()
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub const fn sequence(&self) -> Sequence {
+        self.meta.sequence
+    }
+
+    /// When [`crate::Input::Tick`] is due next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let silent = self.nodes.values().filter_map(|node| {
+            let span = match node.liveness {
+                Liveness::Up { .. } => self.settings.suspect_after,
+                Liveness::Suspect { .. } => self.settings.lost_after,
+                Liveness::Joined | Liveness::Lost { .. } => return None,
+            };
+            self.heard.get(&node.id).map(|last| *last + span)
+        });
+        let limit = self.limits.first().map(|(at, _)| self.monotonic(*at));
+        silent.chain(limit).min()
+    }
+
+    /// The clocks of this cluster.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A job that is not over, or whose nodes have not all let go.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&JobRow> {
+        self.jobs.get(&id).map(|job| &job.row)
+    }
+
+    /// All such jobs, by number.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
+        self.jobs.values().map(|job| &job.row)
+    }
+
+    /// A task of such a job.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&TaskRow> {
+        self.tasks.get(&id)
+    }
+
+    /// The tasks of one job, in order.
+    pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &TaskRow> {
+        let id = |number| TaskId { job, number: TaskNumber(number) };
+        self.tasks.range(id(0)..=id(u32::MAX)).map(|(_, task)| task)
+    }
+
+    /// An attempt that still holds nodes.
+    #[must_use]
+    pub fn attempt(&self, id: AttemptId) -> Option<&AttemptRow> {
+        self.attempts.get(&id)
+    }
+
+    /// All attempts that still hold nodes.
+    pub fn attempts(&self) -> impl Iterator<Item = &AttemptRow> {
+        self.attempts.values()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
+        self.nodes.get(&id)
+    }
+
+    /// A node by its name, without regard to case.
+    #[must_use]
+    pub fn node_by_name(&self, name: &NodeName) -> Option<&NodeRow> {
+        self.names.get(name).and_then(|id| self.nodes.get(id))
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeRow> {
+        self.nodes.values()
+    }
+
+    /// All pools, by name.
+    pub fn pools(&self) -> impl Iterator<Item = &PoolRow> {
+        self.pools.values()
+    }
+
+    /// All node groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupRow> {
+        self.groups.values()
+    }
+
+    /// Slots that are held on a node.
+    #[must_use]
+    pub fn slots_held(&self, node: NodeId) -> u32 {
+        self.floor.held(node)
+    }
+
+    /// The first answer to a submission.
+    #[must_use]
+    pub fn submission(&self, id: SubmissionId) -> Option<&SubmissionRow> {
+        self.submissions.get(&id)
+    }
+
+    /// Every row in memory, by key: what a restart would be given.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        std::iter::once(Row::Meta(self.meta))
+            .chain(self.pools.values().cloned().map(Row::Pool))
+            .chain(self.groups.values().cloned().map(Row::Group))
+            .chain(self.nodes.values().map(|row| Row::Node(Box::new(row.clone()))))
+            .chain(self.jobs().map(|row| Row::Job(Box::new(row.clone()))))
+            .chain(self.tasks.values().map(|row| Row::Task(Box::new(row.clone()))))
+            .chain(self.attempts.values().cloned().map(Row::Attempt))
+            .chain(self.submissions.values().copied().map(Row::Submission))
+            .chain(self.tokens.values().cloned().map(Row::Token))
+    }
+}
+
+/// What only this crate reads.
+impl Cluster {
+    pub(crate) const fn meta(&self) -> &MetaRow {
+        &self.meta
+    }
+
+    pub(crate) const fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    pub(crate) const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn pool(&self, name: &PoolName) -> Option<&PoolRow> {
+        self.pools.get(name)
+    }
+
+    pub(crate) fn group(&self, name: &GroupName) -> Option<&GroupRow> {
+        self.groups.get(name)
+    }
+
+    pub(crate) fn token(&self, hash: &str) -> Option<&TokenRow> {
+        self.tokens.get(hash)
+    }
+
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &TokenRow> {
+        self.tokens.values()
+    }
+
+    /// Which nodes a job may use, as a number that equal wishes share.
+    pub(crate) fn class_of(&self, job: JobId) -> Option<ClassId> {
+        self.jobs.get(&job).map(|job| job.class)
+    }
+
+    pub(crate) fn class(&self, id: ClassId) -> Option<&Class> {
+        self.classes.class(id)
+    }
+
+    /// Attempts with a share that the node still holds.
+    pub(crate) fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = &AttemptRow> {
+        self.floor.attempts_on(node).filter_map(|id| self.attempts.get(&id))
+    }
+
+    /// How long a node has been silent; none when it was never heard.
+    pub(crate) fn silence(&self, node: NodeId, now: Monotonic) -> Option<Millis> {
+        self.heard.get(&node).map(|last| now.since(*last))
+    }
+
+    /// Jobs whose run time is over.
+    pub(crate) fn over_limit(&self, now: Now) -> impl Iterator<Item = JobId> {
+        let due = move |at: Timestamp| at <= now.wall || self.monotonic(at) <= now.monotonic;
+        self.limits.iter().take_while(move |(at, _)| due(*at)).map(|(_, job)| *job)
+    }
+
+    /// A moment of the wall clock on the monotonic one.
+    fn monotonic(&self, at: Timestamp) -> Monotonic {
+        self.clock.monotonic + at.since(self.clock.wall)
+    }
+
+    fn current(&self, key: proto::stored::RowKey) -> Change {
+        use proto::stored::RowKey;
+        let row = match &key {
+            RowKey::Meta => Some(Row::Meta(self.meta)),
+            RowKey::Pool(name) => self.pools.get(name).cloned().map(Row::Pool),
+            RowKey::Group(name) => self.groups.get(name).cloned().map(Row::Group),
+            RowKey::Node(id) => self.nodes.get(id).map(|row| Row::Node(Box::new(row.clone()))),
+            RowKey::Job(id) => self.job(*id).map(|row| Row::Job(Box::new(row.clone()))),
+            RowKey::Task(id) => self.tasks.get(id).map(|row| Row::Task(Box::new(row.clone()))),
+            RowKey::Attempt(id) => self.attempts.get(id).cloned().map(Row::Attempt),
+            RowKey::Submission(id) => self.submissions.get(id).copied().map(Row::Submission),
+            RowKey::Token(hash) => self.tokens.get(hash).cloned().map(Row::Token),
+        };
+        row.map_or(Change::Delete(key), Change::Put)
+    }
+}
+
+/// What keeps a node from getting any work; none when it is ready.
+pub(crate) const fn hindrance(node: &NodeRow) -> Option<Cause> {
+    match (node.liveness, node.admin) {
+        (Liveness::Joined, _) => Some(Cause::NeverSeen),
+        (Liveness::Lost { .. }, _) => Some(Cause::Lost),
+        (Liveness::Suspect { .. }, _) => Some(Cause::Suspect),
+        (Liveness::Up { .. }, AdminState::Offline) => Some(Cause::Offline),
+        (Liveness::Up { .. }, AdminState::Draining) => Some(Cause::Draining),
+        (Liveness::Up { .. }, AdminState::Online) => None,
+    }
+}

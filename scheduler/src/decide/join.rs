@@ -1,0 +1,81 @@
+//! Join tokens and new nodes. A token is known by the hash of its secret, ends, and is counted.
+
+use proto::client::Refusal;
+use proto::event::Event;
+use proto::ids::NodeName;
+use proto::model::node::Liveness;
+use proto::stored::TokenRow;
+
+use super::admin::{MAX_GROUPS, MAX_POOLS, add_missing_groups};
+use super::ledger::Ledger;
+use crate::input::Answer;
+use crate::refusal::{busy, forbidden, invalid, wrong_state};
+
+/// The most tokens that are good at one time.
+const MAX_TOKENS: usize = 1000;
+
+/// The most groups of one token.
+const MAX_TOKEN_GROUPS: usize = 64;
+
+pub(super) fn make_token(ledger: &mut Ledger<'_>, token: &TokenRow) -> Result<Answer, Refusal> {
+    let now = ledger.now.wall;
+    if token.uses_left == 0 {
+        return Err(invalid("a token for 0 nodes lets nobody in", "give the number of nodes that may join with it"));
+    }
+    if token.expires_at <= now {
+        return Err(invalid("a token with no lifetime lets nobody in", "give a longer lifetime"));
+    }
+    if token.groups.len() > MAX_TOKEN_GROUPS {
+        return Err(invalid(format!("a token with {} groups", token.groups.len()), "use 64 groups at most"));
+    }
+    let expired: Vec<String> = ledger.cluster.tokens().filter(|t| t.expires_at <= now).map(|t| t.hash.clone()).collect();
+    if ledger.cluster.tokens().count() - expired.len() >= MAX_TOKENS {
+        return Err(busy(format!("{MAX_TOKENS} join tokens are good already"), "use one of them, or wait until they end"));
+    }
+    let new_pool = ledger.cluster.pool(&token.pool).is_none();
+    if new_pool && ledger.cluster.pools().count() >= MAX_POOLS {
+        return Err(busy(format!("there are {MAX_POOLS} pools already"), "use one of them; see 'pool list'"));
+    }
+    let new_groups = token.groups.iter().filter(|group| ledger.cluster.group(group).is_none()).count();
+    if ledger.cluster.groups().count() + new_groups > MAX_GROUPS {
+        return Err(busy(format!("there may be {MAX_GROUPS} node groups"), "use one that exists; see 'nodegroup list'"));
+    }
+    for hash in expired {
+        ledger.push(Event::TokenRemoved { hash });
+    }
+    if new_pool {
+        ledger.push(Event::PoolAdded { pool: token.pool.clone(), slots_per_node: None, at: now });
+    }
+    add_missing_groups(ledger, &token.groups);
+    ledger.push(Event::TokenAdded { token: token.clone() });
+    Ok(Answer::None)
+}
+
+pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Result<Answer, Refusal> {
+    const AGAIN: &str = "make a new one with 'muster token' on the head node";
+    let now = ledger.now.wall;
+    let Some(token) = ledger.cluster.token(hash) else {
+        return Err(forbidden("this cluster does not know the join token", AGAIN));
+    };
+    if token.expires_at <= now {
+        return Err(forbidden(format!("the join token ended {} ago", now.since(token.expires_at)), AGAIN));
+    }
+    if token.uses_left == 0 {
+        return Err(forbidden("the join token is used up", AGAIN));
+    }
+    let known = ledger.cluster.node_by_name(name);
+    if known.is_some_and(|row| matches!(row.liveness, Liveness::Up { .. })) {
+        return Err(wrong_state(
+            format!("a node named '{name}' is in the cluster and answers"),
+            "give this one another name with --name",
+        ));
+    }
+    // A node that lost its folder keeps its number: what it held is settled by its hello.
+    let node = known.map_or(ledger.cluster.meta().next_node, |row| row.id);
+    add_missing_groups(ledger, &token.groups);
+    ledger.push(Event::TokenUsed { hash: hash.to_owned() });
+    let (pool, groups) = (token.pool.clone(), token.groups.clone());
+    let joined = Event::NodeJoined { node, name: name.clone(), pool: pool.clone(), groups: groups.clone(), at: now };
+    ledger.push(joined);
+    Ok(Answer::Joined { node, pool, groups })
+}

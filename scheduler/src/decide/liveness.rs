@@ -1,0 +1,127 @@
+//! Whether nodes answer, and what becomes of what they held.
+//!
+//! A silent node is suspected, later lost. Only then may its tasks be started elsewhere, because by then its fencing lease
+//! has ended what may be. Sooner only on proof: a new life of its task keeper says that nothing of the old one is left.
+
+use proto::client::Refusal;
+use proto::control::{HeldState, Hello};
+use proto::event::Event;
+use proto::ids::NodeId;
+use proto::model::attempt::{AttemptPhase, AttemptRow};
+use proto::model::node::{Liveness, NodeRow};
+use proto::model::task::AttemptOutcome;
+
+use super::attempt::{adopt, end_without};
+use super::ledger::Ledger;
+use crate::action::Action;
+use crate::refusal::{invalid, not_found};
+
+/// The most cores that a node may say it has; slots are counted in 32 bits over many nodes.
+const MAX_CORES: u32 = 65_536;
+
+pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
+    let row = checked(ledger, node, hello)?;
+    let up = matches!(row.liveness, Liveness::Up { .. });
+    let same = row.boot == Some(hello.boot)
+        && row.inventory.as_ref() == Some(&hello.inventory)
+        && row.peer == Some(hello.peer);
+    if !(up && same) {
+        ledger.push(Event::NodeUp {
+            node,
+            boot: hello.boot,
+            inventory: hello.inventory.clone(),
+            peer: hello.peer,
+            at: ledger.now.wall,
+        });
+    }
+    let reborn = row.boot.is_some_and(|boot| boot != hello.boot);
+    for attempt in ledger.cluster.attempts_on(node) {
+        let held = hello.held.iter().find(|held| held.attempt == attempt.id).map(|held| &held.state);
+        match (held, attempt.phase) {
+            (Some(HeldState::Running { started_at }), AttemptPhase::Granted) if attempt.primary() == Some(node) => {
+                adopt(ledger, attempt, *started_at);
+            }
+            // What it still knows goes on, or its report is on the way.
+            (Some(_), _) => {}
+            (None, AttemptPhase::Releasing) if reborn => ledger.release(attempt.id, node),
+            (None, _) if reborn => lose(ledger, attempt, node, "was restarted"),
+            // It never got the start, or forgot: `resync` asks again, and the answer decides.
+            (None, _) => {}
+        }
+    }
+    Ok(())
+}
+
+fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, hello: &Hello) -> Result<&'a NodeRow, Refusal> {
+    let Some(row) = ledger.cluster.node(node) else {
+        return Err(not_found(
+            format!("node {node} is not part of this cluster"),
+            "remove its folder and let it join with a new token",
+        ));
+    };
+    if row.name != hello.name {
+        return Err(invalid(
+            format!("the certificate is that of node '{}', the node says that it is '{}'", row.name, hello.name),
+            format!("start it with --name {}, or let it join anew in another folder", row.name),
+        ));
+    }
+    if !(1..=MAX_CORES).contains(&hello.inventory.cores) {
+        return Err(invalid(
+            format!("node '{}' says that it has {} cores", row.name, hello.inventory.cores),
+            format!("start it with --cores between 1 and {MAX_CORES}"),
+        ));
+    }
+    Ok(row)
+}
+
+/// An attempt ends because a node that it needs is gone with its part of it. A gang ends as a whole.
+fn lose(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: NodeId, reason: &str) {
+    let primary = attempt.primary() == Some(node);
+    match attempt.phase {
+        AttemptPhase::Releasing => ledger.release(attempt.id, node),
+        // The primary will say how it ended.
+        AttemptPhase::Stopping { .. } if !primary => ledger.release(attempt.id, node),
+        _ => end_without(ledger, attempt, node, AttemptOutcome::NodeLost { node, reason: reason.to_owned() }),
+    }
+}
+
+pub(super) fn heard(ledger: &mut Ledger<'_>, node: NodeId) {
+    match ledger.cluster.node(node).map(|row| row.liveness) {
+        Some(Liveness::Suspect { .. }) => ledger.push(Event::NodeReturned { node, at: ledger.now.wall }),
+        // What it holds was given up; only a hello can say what is left of it.
+        Some(Liveness::Lost { .. }) => {
+            let reason = "the node was silent for too long and was given up; connect again".to_owned();
+            ledger.act(Action::Disconnect { node, reason });
+        }
+        Some(Liveness::Joined | Liveness::Up { .. }) | None => {}
+    }
+}
+
+pub(super) fn gone(ledger: &mut Ledger<'_>, node: NodeId) {
+    if ledger.cluster.node(node).is_some_and(|row| matches!(row.liveness, Liveness::Up { .. })) {
+        ledger.push(Event::NodeSuspected { node, at: ledger.now.wall });
+    }
+}
+
+pub(super) fn tick(ledger: &mut Ledger<'_>) {
+    let settings = *ledger.cluster.settings();
+    for row in ledger.cluster.nodes() {
+        let up = match row.liveness {
+            Liveness::Up { .. } => true,
+            Liveness::Suspect { .. } => false,
+            Liveness::Joined | Liveness::Lost { .. } => continue,
+        };
+        let Some(silence) = ledger.cluster.silence(row.id, ledger.now.monotonic) else { continue };
+        let (node, at) = (row.id, ledger.now.wall);
+        if silence >= settings.lost_after {
+            ledger.push(Event::NodeLost { node, at });
+            let reason = format!("did not answer for {}", settings.lost_after);
+            for attempt in ledger.cluster.attempts_on(node) {
+                lose(ledger, attempt, node, &reason);
+            }
+        } else if up && silence >= settings.suspect_after {
+            ledger.push(Event::NodeSuspected { node, at });
+        }
+    }
+}
+

@@ -1,0 +1,6 @@
+//! The scheduler's tests: recorded stories, and random ones watched by a checker of their own.
+
+mod checker;
+mod property;
+mod scenario;
+mod world;

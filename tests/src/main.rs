@@ -1,0 +1,19 @@
+//! `./dev show`: runs a demonstration for real and prints PASS, or FAIL and why.
+
+use std::process::ExitCode;
+
+use tests::show;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => {
+            show::list();
+            ExitCode::SUCCESS
+        }
+        // None installs hundreds of megabytes yet, so --full adds nothing.
+        ["--all"] | ["--all", "--full"] => show::run_all(),
+        [name, ..] => show::run_one(name),
+    }
+}

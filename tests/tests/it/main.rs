@@ -1,0 +1,3 @@
+//! Checks of the whole tree. Whole-program behaviour is shown by `./dev show`, which `./dev test` runs too.
+
+mod tidy;
