@@ -45,32 +45,61 @@ pub fn react(cluster: &Cluster, event: &Event) -> Vec<Action> {
 }
 
 fn start(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
-    let Some(attempt) = cluster.attempt(id) else { return Vec::new() };
-    let Some(order) = start_order(cluster, attempt) else { return Vec::new() };
-    let to = |node| Action::Order { node, order: Order::Start(Box::new(order.clone())) };
+    let Some(attempt) = cluster.attempt(id) else {
+        return Vec::new();
+    };
+    let Some(order) = start_order(cluster, attempt) else {
+        return Vec::new();
+    };
+    let to = |node| Action::Order {
+        node,
+        order: Order::Start(Box::new(order.clone())),
+    };
     holders(attempt).map(to).collect()
 }
 
 fn stop(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
     let attempt = cluster.attempt(id);
     let order = attempt.and_then(|attempt| Some((attempt.primary()?, stop_order(cluster, attempt)?)));
-    order.map(|(node, order)| Action::Order { node, order }).into_iter().collect()
+    order
+        .map(|(node, order)| Action::Order { node, order })
+        .into_iter()
+        .collect()
 }
 
 fn release(cluster: &Cluster, id: AttemptId) -> Vec<Action> {
-    let to = |node| Action::Order { node, order: Order::Release { attempt: id } };
-    cluster.attempt(id).map(|attempt| holders(attempt).map(to).collect()).unwrap_or_default()
+    let to = |node| Action::Order {
+        node,
+        order: Order::Release { attempt: id },
+    };
+    cluster
+        .attempt(id)
+        .map(|attempt| holders(attempt).map(to).collect())
+        .unwrap_or_default()
 }
 
 fn holders(attempt: &AttemptRow) -> impl Iterator<Item = NodeId> {
-    attempt.shares.iter().filter(|share| share.held == Held::Yes).map(|share| share.node)
+    attempt
+        .shares
+        .iter()
+        .filter(|share| share.held == Held::Yes)
+        .map(|share| share.node)
 }
 
 /// The stop that is due for an attempt, if one is.
 pub(crate) fn stop_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Order> {
-    let AttemptPhase::Stopping { force, .. } = attempt.phase else { return None };
-    let grace = if force { Millis(0) } else { cluster.settings().timing.kill_grace };
-    Some(Order::Stop { attempt: attempt.id, grace })
+    let AttemptPhase::Stopping { force, .. } = attempt.phase else {
+        return None;
+    };
+    let grace = if force {
+        Millis(0)
+    } else {
+        cluster.settings().timing.kill_grace
+    };
+    Some(Order::Stop {
+        attempt: attempt.id,
+        grace,
+    })
 }
 
 /// Everything that a node has to know to hold or run an attempt. None when its job is over, or when a node of it was never
@@ -83,7 +112,12 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Sta
         .iter()
         .map(|share| {
             let row = cluster.node(share.node)?;
-            Some(AllocatedNode { node: row.id, name: row.name.clone(), slots: share.slots, peer: row.peer? })
+            Some(AllocatedNode {
+                node: row.id,
+                name: row.name.clone(),
+                slots: share.slots,
+                peer: row.peer?,
+            })
         })
         .collect();
     let mut env = job.spec.env.clone();

@@ -19,7 +19,11 @@ pub fn explain(cluster: &Cluster, id: JobId) -> Option<Why> {
     let class = cluster.class(class_id)?;
     let (task, shape) = first_waiting(cluster, id)?;
     let least = Capacity::of(cluster, class_id).least_slots(shape.request);
-    let tenant = Tenant { job: id, job_alone: job.spec.exclusive, task_alone: shape.alone };
+    let tenant = Tenant {
+        job: id,
+        job_alone: job.spec.exclusive,
+        task_alone: shape.alone,
+    };
     let mut why = Why {
         job: id,
         task,
@@ -34,7 +38,10 @@ pub fn explain(cluster: &Cluster, id: JobId) -> Option<Why> {
     };
     for row in cluster.nodes() {
         why.nodes += 1;
-        let cause = class.excludes(row).or_else(|| hindrance(row)).or((row.slots < least).then_some(Cause::TooSmall));
+        let cause = class
+            .excludes(row)
+            .or_else(|| hindrance(row))
+            .or((row.slots < least).then_some(Cause::TooSmall));
         if let Some(cause) = cause {
             *why.causes.entry(cause).or_default() += 1;
             continue;
@@ -86,7 +93,10 @@ fn ahead(cluster: &Cluster, task: TaskId, class: ClassId) -> u32 {
         }
         let Some(other) = cluster.class_of(id) else { continue };
         let same = *shares.entry(other).or_insert_with(|| {
-            other == class || cluster.class(other).is_some_and(|other| own.iter().any(|node| may_use(cluster, other, *node)))
+            other == class
+                || cluster
+                    .class(other)
+                    .is_some_and(|other| own.iter().any(|node| may_use(cluster, other, *node)))
         });
         if same {
             count += waiting.tasks().len();
@@ -97,8 +107,14 @@ fn ahead(cluster: &Cluster, task: TaskId, class: ClassId) -> u32 {
 }
 
 fn nodes_of(cluster: &Cluster, class: ClassId) -> Vec<NodeId> {
-    let Some(class) = cluster.class(class) else { return Vec::new() };
-    cluster.nodes().map(|row| row.id).filter(|node| may_use(cluster, class, *node)).collect()
+    let Some(class) = cluster.class(class) else {
+        return Vec::new();
+    };
+    cluster
+        .nodes()
+        .map(|row| row.id)
+        .filter(|node| may_use(cluster, class, *node))
+        .collect()
 }
 
 fn may_use(cluster: &Cluster, class: &Class, node: NodeId) -> bool {

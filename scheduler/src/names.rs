@@ -44,7 +44,10 @@ mod tests {
     fn numbers_count_as_numbers() {
         let mut names = ["node10", "node2", "Node1", "node", "node02", "a", "node2b", "node2-1"];
         names.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(names, ["a", "node", "Node1", "node02", "node2", "node2-1", "node2b", "node10"]);
+        assert_eq!(
+            names,
+            ["a", "node", "Node1", "node02", "node2", "node2-1", "node2b", "node10"]
+        );
         assert_eq!(natural_order("N1", "n1"), Ordering::Equal);
     }
 }

@@ -19,7 +19,11 @@ pub fn unknown<'a>(kind: &str, asked: &str, names: impl Iterator<Item = &'a str>
     } else {
         let shown = names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
         let more = names.len().saturating_sub(NAMES_SHOWN);
-        let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let and_more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         hints.push(format!("there is: {shown}{and_more}"));
     }
     if !remedy.is_empty() {
@@ -33,23 +37,43 @@ pub fn unknown<'a>(kind: &str, asked: &str, names: impl Iterator<Item = &'a str>
 }
 
 pub(crate) fn invalid(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::Invalid, what: what.into(), remedy: remedy.into() }
+    Refusal {
+        code: RefusalCode::Invalid,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
 pub(crate) fn wrong_state(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::WrongState, what: what.into(), remedy: remedy.into() }
+    Refusal {
+        code: RefusalCode::WrongState,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
 pub(crate) fn forbidden(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::Forbidden, what: what.into(), remedy: remedy.into() }
+    Refusal {
+        code: RefusalCode::Forbidden,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
 pub(crate) fn not_found(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::NotFound, what: what.into(), remedy: remedy.into() }
+    Refusal {
+        code: RefusalCode::NotFound,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
 pub(crate) fn busy(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::Busy, what: what.into(), remedy: remedy.into() }
+    Refusal {
+        code: RefusalCode::Busy,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
 }
 
 /// `1 task`, `2 tasks`.
@@ -60,9 +84,11 @@ pub(crate) fn counted(count: usize, thing: &str) -> String {
 /// The name that was probably meant: at most a third of its letters differ.
 fn nearest<'a>(asked: &str, names: &[&'a str]) -> Option<&'a str> {
     let asked = asked.to_ascii_lowercase();
-    let near = names.iter().map(|name| (distance(&asked, &name.to_ascii_lowercase()), *name));
+    let near = names
+        .iter()
+        .map(|name| (distance(&asked, &name.to_ascii_lowercase()), *name));
     let (far, name) = near.min_by_key(|(far, _)| *far)?;
-    (far <= (name.len() / 3).max(1)).then_some(name)
+    (far <= name.len() / 3).then_some(name)
 }
 
 /// Levenshtein's distance in bytes; names are ASCII and short.

@@ -15,14 +15,20 @@ pub fn resync(cluster: &Cluster, node: NodeId, held: &[HeldAttempt]) -> Vec<Orde
     let strays = held.iter().map(|held| held.attempt).filter(|id| !wanted(*id));
     let mut orders: Vec<Order> = strays.map(|attempt| Order::Release { attempt }).collect();
     for attempt in cluster.attempts_on(node) {
-        let state = held.iter().find(|held| held.attempt == attempt.id).map(|held| &held.state);
+        let state = held
+            .iter()
+            .find(|held| held.attempt == attempt.id)
+            .map(|held| &held.state);
         orders.extend(due(cluster, attempt, attempt.primary() == Some(node), state));
     }
     orders
 }
 
 fn is_held_by(attempt: &AttemptRow, node: NodeId) -> bool {
-    attempt.shares.iter().any(|share| share.node == node && share.held == Held::Yes)
+    attempt
+        .shares
+        .iter()
+        .any(|share| share.node == node && share.held == Held::Yes)
 }
 
 /// What a node has to do about an attempt that it has a part in, given what it says of it.

@@ -54,7 +54,9 @@ pub enum SettingsError {
         heartbeat: Millis,
     },
     /// A node would be given up before it is suspected.
-    #[error("a node is given up after {lost_after}: make that longer than the {suspect_after} after which it is suspected")]
+    #[error(
+        "a node is given up after {lost_after}: make that longer than the {suspect_after} after which it is suspected"
+    )]
     Backwards {
         /// The lost timeout.
         lost_after: Millis,
@@ -72,19 +74,34 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the rule that is broken and what to change.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let Self { timing, suspect_after, lost_after, drift } = *self;
+        let Self {
+            timing,
+            suspect_after,
+            lost_after,
+            drift,
+        } = *self;
         let held = timing.lease + timing.kill_grace + drift;
         if timing.heartbeat == Millis(0) {
             return Err(SettingsError::NoHeartbeat);
         }
         if suspect_after < timing.heartbeat + timing.heartbeat {
-            return Err(SettingsError::Hasty { suspect_after, heartbeat: timing.heartbeat });
+            return Err(SettingsError::Hasty {
+                suspect_after,
+                heartbeat: timing.heartbeat,
+            });
         }
         if lost_after <= suspect_after {
-            return Err(SettingsError::Backwards { lost_after, suspect_after });
+            return Err(SettingsError::Backwards {
+                lost_after,
+                suspect_after,
+            });
         }
         if held >= lost_after {
-            return Err(SettingsError::RunsTwice { lost_after, held, drift });
+            return Err(SettingsError::RunsTwice {
+                lost_after,
+                held,
+                drift,
+            });
         }
         Ok(())
     }
@@ -101,9 +118,18 @@ mod tests {
 
     #[test]
     fn clocks_that_let_a_task_run_twice_are_refused() {
-        let short = Settings { lost_after: Millis::from_seconds(645), ..Settings::default() };
-        assert!(matches!(short.check(), Err(SettingsError::RunsTwice { .. })), "equal is too short");
-        let hasty = Settings { suspect_after: Millis::from_seconds(6), ..Settings::default() };
+        let short = Settings {
+            lost_after: Millis::from_seconds(645),
+            ..Settings::default()
+        };
+        assert!(
+            matches!(short.check(), Err(SettingsError::RunsTwice { .. })),
+            "equal is too short"
+        );
+        let hasty = Settings {
+            suspect_after: Millis::from_seconds(6),
+            ..Settings::default()
+        };
         assert!(matches!(hasty.check(), Err(SettingsError::Hasty { .. })));
     }
 }

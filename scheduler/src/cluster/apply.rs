@@ -37,8 +37,19 @@ impl Cluster {
             | Event::NodeReturned { .. }
             | Event::NodeLost { .. }
             | Event::NodeSwitched { .. } => self.apply_to_node(event),
-            Event::JobAdded { job, submission, owner, spec, tasks, at } => {
-                let row = SubmissionRow { id: *submission, uid: owner.uid, job: *job };
+            Event::JobAdded {
+                job,
+                submission,
+                owner,
+                spec,
+                tasks,
+                at,
+            } => {
+                let row = SubmissionRow {
+                    id: *submission,
+                    uid: owner.uid,
+                    job: *job,
+                };
                 self.submissions.insert(*submission, row);
                 self.changes.mark(RowKey::Submission(*submission));
                 self.job_added(*job, owner, spec, tasks, *at);
@@ -48,9 +59,18 @@ impl Cluster {
             }
             Event::JobStopping { job, outcome } => self.job_stopping(*job, outcome),
             Event::JobEnded { job, outcome, at } => self.job_ended(*job, outcome, *at),
-            Event::Granted { attempt, task, shares, at } => self.granted(*attempt, *task, shares, *at),
+            Event::Granted {
+                attempt,
+                task,
+                shares,
+                at,
+            } => self.granted(*attempt, *task, shares, *at),
             Event::AttemptStarted { attempt, at } => self.started(*attempt, *at),
-            Event::AttemptStopping { attempt, outcome, force } => self.stopping(*attempt, outcome, *force),
+            Event::AttemptStopping {
+                attempt,
+                outcome,
+                force,
+            } => self.stopping(*attempt, outcome, *force),
             Event::AttemptEnded { attempt, outcome, .. } => self.attempt_ended(*attempt, outcome),
             Event::ShareReleased { attempt, node } => self.released(*attempt, *node),
             Event::TaskRequeued { task } => self.requeued(*task),
@@ -60,13 +80,27 @@ impl Cluster {
 
     fn apply_to_sets(&mut self, event: &Event) {
         match event {
-            Event::PoolAdded { pool, slots_per_node, at } => {
-                let row = PoolRow { name: pool.clone(), slots_per_node: *slots_per_node, created_at: *at };
+            Event::PoolAdded {
+                pool,
+                slots_per_node,
+                at,
+            } => {
+                let row = PoolRow {
+                    name: pool.clone(),
+                    slots_per_node: *slots_per_node,
+                    created_at: *at,
+                };
                 self.pools.insert(pool.clone(), row);
                 self.changes.mark(RowKey::Pool(pool.clone()));
             }
             Event::GroupAdded { group, at } => {
-                self.groups.insert(group.clone(), GroupRow { name: group.clone(), created_at: *at });
+                self.groups.insert(
+                    group.clone(),
+                    GroupRow {
+                        name: group.clone(),
+                        created_at: *at,
+                    },
+                );
                 self.changes.mark(RowKey::Group(group.clone()));
             }
             Event::GroupRemoved { group } => {
@@ -108,15 +142,30 @@ impl Cluster {
 
     fn apply_to_node(&mut self, event: &Event) {
         match event {
-            Event::NodeJoined { node, name, pool, groups, at } => {
+            Event::NodeJoined {
+                node,
+                name,
+                pool,
+                groups,
+                at,
+            } => {
                 self.meta.next_node = self.meta.next_node.max(NodeId(node.0.saturating_add(1)));
                 self.names.insert(name.clone(), *node);
-                let row = self.nodes.entry(*node).or_insert_with(|| new_node(*node, name.clone(), pool.clone(), *at));
+                let row = self
+                    .nodes
+                    .entry(*node)
+                    .or_insert_with(|| new_node(*node, name.clone(), pool.clone(), *at));
                 row.pool = pool.clone();
                 row.groups = groups.iter().cloned().collect();
                 self.update_node(*node, |_| {});
             }
-            Event::NodeUp { node, boot, inventory, peer, at } => {
+            Event::NodeUp {
+                node,
+                boot,
+                inventory,
+                peer,
+                at,
+            } => {
                 let pool = self.nodes.get(node).and_then(|row| self.pools.get(&row.pool));
                 let slots_per_node = pool.and_then(|pool| pool.slots_per_node);
                 self.update_node(*node, |row| {
@@ -155,7 +204,10 @@ impl Cluster {
         self.meta.next_job = self.meta.next_job.max(JobId(id.0.saturating_add(1)));
         let mut next_task = FIRST_TASK;
         for spec_of_task in tasks {
-            let task = TaskId { job: id, number: next_task };
+            let task = TaskId {
+                job: id,
+                number: next_task,
+            };
             let row = TaskRow {
                 id: task,
                 spec: spec_of_task.clone(),
@@ -175,12 +227,23 @@ impl Cluster {
             owner: owner.clone(),
             spec: spec.clone(),
             state: JobState::Queued,
-            counts: TaskCounts { queued: next_task.0 - FIRST_TASK.0, ..TaskCounts::default() },
+            counts: TaskCounts {
+                queued: next_task.0 - FIRST_TASK.0,
+                ..TaskCounts::default()
+            },
             next_task,
             submitted_at: at,
         };
         let class = self.classes.enter(spec);
-        self.jobs.insert(id, Job { row, class, attempts: 0, submission: None });
+        self.jobs.insert(
+            id,
+            Job {
+                row,
+                class,
+                attempts: 0,
+                submission: None,
+            },
+        );
         self.changes.mark(RowKey::Job(id));
     }
 
@@ -188,7 +251,10 @@ impl Cluster {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         drop_limit(&mut self.limits, &job.row);
         let started_at = started_at(&job.row.state);
-        job.row.state = JobState::Canceling { started_at, outcome: outcome.clone() };
+        job.row.state = JobState::Canceling {
+            started_at,
+            outcome: outcome.clone(),
+        };
         self.changes.mark(RowKey::Job(id));
     }
 
@@ -196,14 +262,20 @@ impl Cluster {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         drop_limit(&mut self.limits, &job.row);
         let started_at = started_at(&job.row.state);
-        job.row.state = JobState::Ended { started_at, ended_at: at, outcome: outcome.clone() };
+        job.row.state = JobState::Ended {
+            started_at,
+            ended_at: at,
+            outcome: outcome.clone(),
+        };
         self.changes.mark(RowKey::Job(id));
         self.retire_when_done(id);
     }
 
     fn granted(&mut self, attempt: AttemptId, id: TaskId, shares: &[Share], at: Timestamp) {
         self.meta.next_attempt = self.meta.next_attempt.max(AttemptId(attempt.0.saturating_add(1)));
-        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else { return };
+        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
+            return;
+        };
         task.state = TaskState::Granted { attempt };
         task.last_attempt = Some(attempt);
         task.last_nodes = shares.iter().map(|share| share.node).collect();
@@ -219,7 +291,13 @@ impl Cluster {
             }
         }
         let phase = AttemptPhase::Granted;
-        let row = AttemptRow { id: attempt, task: id, shares: shares.to_vec(), phase, granted_at: at };
+        let row = AttemptRow {
+            id: attempt,
+            task: id,
+            shares: shares.to_vec(),
+            phase,
+            granted_at: at,
+        };
         let tenant = tenant_of(&row, Some(&job.row), Some(task));
         for share in shares {
             if let Some(node) = self.nodes.get(&share.node) {
@@ -235,7 +313,10 @@ impl Cluster {
     fn started(&mut self, id: AttemptId, at: Timestamp) {
         self.update_attempt(id, |attempt, task| {
             attempt.phase = AttemptPhase::Running { started_at: at };
-            task.state = TaskState::Running { attempt: id, started_at: at };
+            task.state = TaskState::Running {
+                attempt: id,
+                started_at: at,
+            };
         });
     }
 
@@ -247,20 +328,30 @@ impl Cluster {
                 AttemptPhase::Granted | AttemptPhase::Releasing => None,
             };
             attempt.phase = AttemptPhase::Stopping { started_at, force };
-            task.state = TaskState::Stopping { attempt: id, started_at, outcome: outcome.clone() };
+            task.state = TaskState::Stopping {
+                attempt: id,
+                started_at,
+                outcome: outcome.clone(),
+            };
         });
     }
 
     fn update_attempt(&mut self, id: AttemptId, change: impl FnOnce(&mut AttemptRow, &mut TaskRow)) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        let Some(task) = self.tasks.get_mut(&attempt.task) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Some(task) = self.tasks.get_mut(&attempt.task) else {
+            return;
+        };
         change(attempt, task);
         self.changes.mark(RowKey::Attempt(id));
         self.changes.mark(RowKey::Task(task.id));
     }
 
     fn attempt_ended(&mut self, id: AttemptId, outcome: &AttemptOutcome) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
         attempt.phase = AttemptPhase::Releasing;
         self.changes.mark(RowKey::Attempt(id));
         if let (Some(task), AttemptOutcome::Exited { code }) = (self.tasks.get_mut(&attempt.task), outcome)
@@ -273,7 +364,9 @@ impl Cluster {
     }
 
     fn released(&mut self, id: AttemptId, node: NodeId) {
-        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
         for share in attempt.shares.iter_mut().filter(|share| share.node == node) {
             share.held = Held::Released;
         }
@@ -303,7 +396,9 @@ impl Cluster {
 
     /// Puts a waiting task into the queue, unless a node still holds something of its last try.
     fn enqueue(&mut self, id: TaskId) {
-        let (Some(task), Some(job)) = (self.tasks.get(&id), self.jobs.get(&id.job)) else { return };
+        let (Some(task), Some(job)) = (self.tasks.get(&id), self.jobs.get(&id.job)) else {
+            return;
+        };
         let held = task.last_attempt.is_some_and(|last| self.attempts.contains_key(&last));
         if task.state == TaskState::Queued && !held {
             self.queue.insert(job.row.spec.priority, id, Shape::of(&task.spec));
@@ -311,7 +406,9 @@ impl Cluster {
     }
 
     fn requeued(&mut self, id: TaskId) {
-        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else { return };
+        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
+            return;
+        };
         task.state = TaskState::Queued;
         task.requeues += 1;
         job.row.counts.running -= 1;
@@ -322,7 +419,9 @@ impl Cluster {
     }
 
     fn task_ended(&mut self, id: TaskId, outcome: &TaskOutcome, at: Timestamp) {
-        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else { return };
+        let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
+            return;
+        };
         let counts = &mut job.row.counts;
         let started_at = match &task.state {
             TaskState::Queued | TaskState::Granted { .. } => None,
@@ -341,14 +440,21 @@ impl Cluster {
             TaskOutcome::Failed { .. } => counts.failed += 1,
             TaskOutcome::Canceled => counts.canceled += 1,
         }
-        task.state = TaskState::Ended { started_at, ended_at: at, outcome: outcome.clone() };
+        task.state = TaskState::Ended {
+            started_at,
+            ended_at: at,
+            outcome: outcome.clone(),
+        };
         self.changes.mark(RowKey::Task(id));
         self.changes.mark(RowKey::Job(id.job));
     }
 
     /// A job that is over and holds nothing leaves memory; its rows stay on disk.
     fn retire_when_done(&mut self, id: JobId) {
-        let done = self.jobs.get(&id).is_some_and(|job| job.row.state.is_ended() && job.attempts == 0);
+        let done = self
+            .jobs
+            .get(&id)
+            .is_some_and(|job| job.row.state.is_ended() && job.attempts == 0);
         if !done {
             return;
         }
@@ -370,7 +476,9 @@ impl Cluster {
 
     pub(super) fn forget_old_submissions(&mut self) {
         while self.old_submissions.len() > MAX_OLD_SUBMISSIONS {
-            let Some((_, id)) = self.old_submissions.pop_first() else { return };
+            let Some((_, id)) = self.old_submissions.pop_first() else {
+                return;
+            };
             self.submissions.remove(&id);
             self.changes.mark(RowKey::Submission(id));
         }

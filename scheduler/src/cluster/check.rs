@@ -43,7 +43,10 @@ impl Cluster {
                     | (TaskState::Stopping { .. }, AttemptPhase::Stopping { .. })
             );
             if !fits || task.last_attempt != Some(id) {
-                return Err(format!("task {} is {:?}, its attempt {:?}", task.id, task.state, attempt.phase));
+                return Err(format!(
+                    "task {} is {:?}, its attempt {:?}",
+                    task.id, task.state, attempt.phase
+                ));
             }
         }
         Ok(())
@@ -67,18 +70,27 @@ impl Cluster {
             }
             let id = job.row.id;
             if counts != job.row.counts {
-                return Err(format!("job {id} counts {:?}, its tasks are {counts:?}", job.row.counts));
+                return Err(format!(
+                    "job {id} counts {:?}, its tasks are {counts:?}",
+                    job.row.counts
+                ));
             }
             let live = counts.queued + counts.running;
             if job.row.state.is_ended() != (live == 0) {
-                return Err(format!("job {id} is {:?} with {live} tasks that are not over", job.row.state));
+                return Err(format!(
+                    "job {id} is {:?} with {live} tasks that are not over",
+                    job.row.state
+                ));
             }
             if matches!(job.row.state, JobState::Canceling { .. }) && counts.queued > 0 {
                 return Err(format!("job {id} is to end and {} of its tasks wait", counts.queued));
             }
             let attempts = self.attempts.values().filter(|attempt| attempt.task.job == id).count();
             if attempts != job.attempts as usize || (live == 0 && attempts == 0) {
-                return Err(format!("job {id} counts {} attempts, there are {attempts}", job.attempts));
+                return Err(format!(
+                    "job {id} counts {} attempts, there are {attempts}",
+                    job.attempts
+                ));
             }
         }
         Ok(())
@@ -96,11 +108,17 @@ impl Cluster {
             }
             let tried = self.tasks.get(&attempt.task).and_then(|task| task.state.attempt());
             if tried != Some(id) {
-                return Err(format!("attempt {id} is {:?}, and its task is tried by {tried:?}", attempt.phase));
+                return Err(format!(
+                    "attempt {id} is {:?}, and its task is tried by {tried:?}",
+                    attempt.phase
+                ));
             }
             let stopping = matches!(attempt.phase, AttemptPhase::Stopping { .. });
             if held != attempt.shares.len() && !stopping {
-                return Err(format!("attempt {id} runs with {held} of {} nodes", attempt.shares.len()));
+                return Err(format!(
+                    "attempt {id} runs with {held} of {} nodes",
+                    attempt.shares.len()
+                ));
             }
         }
         Ok(())

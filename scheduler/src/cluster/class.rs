@@ -21,8 +21,11 @@ pub(crate) struct Class {
 
 impl Class {
     fn of(spec: &JobSpec) -> Self {
-        let mut class =
-            Self { pool: spec.pool.clone(), groups: spec.node_groups.clone(), nodes: spec.requested_nodes.clone() };
+        let mut class = Self {
+            pool: spec.pool.clone(),
+            groups: spec.node_groups.clone(),
+            nodes: spec.requested_nodes.clone(),
+        };
         class.groups.sort();
         class.nodes.sort();
         class

@@ -64,12 +64,26 @@ impl Occupancy {
 
     /// Who is there with one more tenant.
     pub(crate) fn with(self, tenant: Tenant) -> Self {
-        let Tenant { job, job_alone, task_alone } = tenant;
+        let Tenant {
+            job,
+            job_alone,
+            task_alone,
+        } = tenant;
         match self {
-            Self::Empty => Self::One { job, job_alone, task_alone },
-            Self::One { job: other, job_alone: alone, task_alone: task } if other == job => {
-                Self::One { job, job_alone: alone || job_alone, task_alone: task || task_alone }
-            }
+            Self::Empty => Self::One {
+                job,
+                job_alone,
+                task_alone,
+            },
+            Self::One {
+                job: other,
+                job_alone: alone,
+                task_alone: task,
+            } if other == job => Self::One {
+                job,
+                job_alone: alone || job_alone,
+                task_alone: task || task_alone,
+            },
             Self::One { .. } | Self::Many => Self::Many,
         }
     }
@@ -132,7 +146,10 @@ impl Floor {
     }
 
     pub(crate) fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = AttemptId> {
-        self.uses.get(&node).into_iter().flat_map(|used| used.holds.keys().copied())
+        self.uses
+            .get(&node)
+            .into_iter()
+            .flat_map(|used| used.holds.keys().copied())
     }
 
     /// Ready nodes with at least one free slot, in the order of their names.
@@ -146,7 +163,11 @@ mod tests {
     use super::*;
 
     const fn tenant(job: u64, job_alone: bool, task_alone: bool) -> Tenant {
-        Tenant { job: JobId(job), job_alone, task_alone }
+        Tenant {
+            job: JobId(job),
+            job_alone,
+            task_alone,
+        }
     }
 
     #[test]

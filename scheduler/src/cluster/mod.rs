@@ -119,7 +119,10 @@ impl Cluster {
     /// The rows that changed since the last call, each once, in the order of their keys.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let mut taken = std::mem::take(&mut self.changes);
-        taken.drain().map(|(key, last)| last.unwrap_or_else(|| self.current(key))).collect()
+        taken
+            .drain()
+            .map(|(key, last)| last.unwrap_or_else(|| self.current(key)))
+            .collect()
     }
 
     /// The number of the last event.
@@ -168,7 +171,10 @@ impl Cluster {
 
     /// The tasks of one job, in order.
     pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &TaskRow> {
-        let id = |number| TaskId { job, number: TaskNumber(number) };
+        let id = |number| TaskId {
+            job,
+            number: TaskNumber(number),
+        };
         self.tasks.range(id(0)..=id(u32::MAX)).map(|(_, task)| task)
     }
 
@@ -288,7 +294,10 @@ impl Cluster {
     /// Jobs whose run time is over.
     pub(crate) fn over_limit(&self, now: Now) -> impl Iterator<Item = JobId> {
         let due = move |at: Timestamp| at <= now.wall || self.monotonic(at) <= now.monotonic;
-        self.limits.iter().take_while(move |(at, _)| due(*at)).map(|(_, job)| *job)
+        self.limits
+            .iter()
+            .take_while(move |(at, _)| due(*at))
+            .map(|(_, job)| *job)
     }
 
     /// A moment of the wall clock on the monotonic one.

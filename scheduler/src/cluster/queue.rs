@@ -17,7 +17,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) const fn of(spec: &TaskSpec) -> Self {
-        Self { request: spec.request, alone: spec.exclusive }
+        Self {
+            request: spec.request,
+            alone: spec.exclusive,
+        }
     }
 }
 

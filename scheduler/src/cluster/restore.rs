@@ -86,7 +86,15 @@ impl Cluster {
             }
             Row::Job(row) => {
                 let class = self.classes.enter(&row.spec);
-                self.jobs.insert(row.id, Job { row: *row, class, attempts: 0, submission: None });
+                self.jobs.insert(
+                    row.id,
+                    Job {
+                        row: *row,
+                        class,
+                        attempts: 0,
+                        submission: None,
+                    },
+                );
             }
             Row::Task(row) => drop(self.tasks.insert(row.id, *row)),
             Row::Attempt(row) => drop(self.attempts.insert(row.id, row)),
@@ -106,14 +114,25 @@ impl Cluster {
             }
         }
         for attempt in self.attempts.values() {
-            if let Some(share) = attempt.shares.iter().find(|share| !self.nodes.contains_key(&share.node)) {
-                return Err(RestoreError::NoNode { attempt: attempt.id, node: share.node });
+            if let Some(share) = attempt
+                .shares
+                .iter()
+                .find(|share| !self.nodes.contains_key(&share.node))
+            {
+                return Err(RestoreError::NoNode {
+                    attempt: attempt.id,
+                    node: share.node,
+                });
             }
         }
         for job in self.jobs() {
             let (counted, found) = (job.counts.total(), self.tasks_of(job.id).count());
             if counted as usize != found {
-                return Err(RestoreError::TasksMissing { job: job.id, counted, found });
+                return Err(RestoreError::TasksMissing {
+                    job: job.id,
+                    counted,
+                    found,
+                });
             }
         }
         Ok(())
@@ -199,5 +218,7 @@ pub(super) fn tenant_of(attempt: &AttemptRow, job: Option<&JobRow>, task: Option
 
 /// Slots that a node offers.
 pub(super) fn slots_of(node: &NodeRow, slots_per_node: Option<u32>) -> u32 {
-    node.inventory.as_ref().map_or(0, |inventory| slots_per_node.unwrap_or(inventory.cores))
+    node.inventory
+        .as_ref()
+        .map_or(0, |inventory| slots_per_node.unwrap_or(inventory.cores))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proto::client::Refusal;
 use proto::event::Event;
 use proto::ids::{GroupName, NodeName};
+use proto::model::job::JobRow;
 use proto::model::node::{AdminState, NodeRow};
 
 use super::ledger::Ledger;
@@ -19,7 +20,11 @@ pub(super) const MAX_GROUPS: usize = 1000;
 pub(super) const MAX_POOLS: usize = 1000;
 
 pub(super) fn switch(ledger: &mut Ledger<'_>, names: &[NodeName], wanted: AdminState) -> Result<Answer, Refusal> {
-    let rows = if names.is_empty() { all(ledger.cluster)? } else { named(ledger.cluster, names)? };
+    let rows = if names.is_empty() {
+        all(ledger.cluster)?
+    } else {
+        named(ledger.cluster, names)?
+    };
     let mut notes = Vec::new();
     let mut already = Vec::new();
     for row in &rows {
@@ -35,7 +40,10 @@ pub(super) fn switch(ledger: &mut Ledger<'_>, names: &[NodeName], wanted: AdminS
         };
         if admin == AdminState::Draining {
             let tasks = counted(tasks, "task");
-            notes.push(format!("node '{}' finishes {tasks} and is offline then; it gets no new ones", row.name));
+            notes.push(format!(
+                "node '{}' finishes {tasks} and is offline then; it gets no new ones",
+                row.name
+            ));
         }
         ledger.push(Event::NodeSwitched { node: row.id, admin });
     }
@@ -66,7 +74,10 @@ const fn word(admin: AdminState) -> &'static str {
 fn all(cluster: &Cluster) -> Result<Vec<&NodeRow>, Refusal> {
     let rows: Vec<&NodeRow> = cluster.nodes().collect();
     if rows.is_empty() {
-        return Err(not_found("there are no nodes yet", "let one join with a token of 'muster token'"));
+        return Err(not_found(
+            "there are no nodes yet",
+            "let one join with a token of 'muster token'",
+        ));
     }
     Ok(rows)
 }
@@ -85,18 +96,33 @@ fn named<'a>(cluster: &'a Cluster, names: &[NodeName]) -> Result<Vec<&'a NodeRow
 }
 
 pub(super) fn unknown_node(cluster: &Cluster, name: &NodeName) -> Refusal {
-    unknown("node", name.as_str(), cluster.nodes().map(|row| row.name.as_str()), "see 'node list'")
+    unknown(
+        "node",
+        name.as_str(),
+        cluster.nodes().map(|row| row.name.as_str()),
+        "see 'node list'",
+    )
 }
 
 pub(super) fn unknown_group(cluster: &Cluster, name: &GroupName) -> Refusal {
-    unknown("node group", name.as_str(), cluster.groups().map(|row| row.name.as_str()), "see 'nodegroup list'")
+    unknown(
+        "node group",
+        name.as_str(),
+        cluster.groups().map(|row| row.name.as_str()),
+        "see 'nodegroup list'",
+    )
 }
 
 pub(super) fn add_missing_groups(ledger: &mut Ledger<'_>, groups: &[GroupName]) {
-    let missing: BTreeSet<&GroupName> =
-        groups.iter().filter(|group| ledger.cluster.group(group).is_none()).collect();
+    let missing: BTreeSet<&GroupName> = groups
+        .iter()
+        .filter(|group| ledger.cluster.group(group).is_none())
+        .collect();
     for group in missing {
-        ledger.push(Event::GroupAdded { group: group.clone(), at: ledger.now.wall });
+        ledger.push(Event::GroupAdded {
+            group: group.clone(),
+            at: ledger.now.wall,
+        });
     }
 }
 
@@ -104,18 +130,31 @@ pub(super) fn add_to_group(ledger: &mut Ledger<'_>, group: &GroupName, names: &[
     let rows = named(ledger.cluster, names)?;
     let new = ledger.cluster.group(group).is_none();
     if new && ledger.cluster.groups().count() >= MAX_GROUPS {
-        return Err(busy(format!("there are {MAX_GROUPS} node groups already"), "remove one with 'nodegroup remove'"));
+        return Err(busy(
+            format!("there are {MAX_GROUPS} node groups already"),
+            "remove one with 'nodegroup remove'",
+        ));
     }
-    let (inside, outside): (Vec<&NodeRow>, Vec<&NodeRow>) = rows.into_iter().partition(|row| row.groups.contains(group));
-    let notes: Vec<String> =
-        inside.iter().map(|row| format!("node '{}' is in node group '{group}' already", row.name)).collect();
+    let (inside, outside): (Vec<&NodeRow>, Vec<&NodeRow>) =
+        rows.into_iter().partition(|row| row.groups.contains(group));
+    let notes: Vec<String> = inside
+        .iter()
+        .map(|row| format!("node '{}' is in node group '{group}' already", row.name))
+        .collect();
     if !new && outside.is_empty() {
-        let what = if notes.is_empty() { format!("there is a node group '{group}' already") } else { notes.join("; ") };
+        let what = if notes.is_empty() {
+            format!("there is a node group '{group}' already")
+        } else {
+            notes.join("; ")
+        };
         return Err(wrong_state(what, "see 'nodegroup list'"));
     }
     add_missing_groups(ledger, std::slice::from_ref(group));
     for row in outside {
-        ledger.push(Event::GroupJoined { group: group.clone(), node: row.id });
+        ledger.push(Event::GroupJoined {
+            group: group.clone(),
+            node: row.id,
+        });
     }
     Ok(Answer::Notes(notes))
 }
@@ -133,23 +172,30 @@ pub(super) fn remove_from_group(
         return Ok(Answer::Notes(waiting_for(ledger.cluster, group)));
     }
     let rows = named(ledger.cluster, names)?;
-    let (inside, outside): (Vec<&NodeRow>, Vec<&NodeRow>) = rows.into_iter().partition(|row| row.groups.contains(group));
-    let notes: Vec<String> =
-        outside.iter().map(|row| format!("node '{}' is not in node group '{group}'", row.name)).collect();
+    let (inside, outside): (Vec<&NodeRow>, Vec<&NodeRow>) =
+        rows.into_iter().partition(|row| row.groups.contains(group));
+    let notes: Vec<String> = outside
+        .iter()
+        .map(|row| format!("node '{}' is not in node group '{group}'", row.name))
+        .collect();
     if inside.is_empty() {
         return Err(wrong_state(notes.join("; "), "see 'nodegroup list'"));
     }
     for row in inside {
-        ledger.push(Event::GroupLeft { group: group.clone(), node: row.id });
+        ledger.push(Event::GroupLeft {
+            group: group.clone(),
+            node: row.id,
+        });
     }
     Ok(Answer::Notes(notes))
 }
 
 /// Says that jobs ask for a group that is taken away; they wait until there is one of that name again.
 fn waiting_for(cluster: &Cluster, group: &GroupName) -> Vec<String> {
-    let asking = |job: &&proto::model::job::JobRow| !job.state.is_ended() && job.spec.node_groups.contains(group);
+    let asking = |job: &&JobRow| job.counts.queued > 0 && job.spec.node_groups.contains(group);
     match cluster.jobs().filter(asking).count() {
         0 => Vec::new(),
-        jobs => vec![format!("{} still asks for node group '{group}'", counted(jobs, "job"))],
+        1 => vec![format!("1 job still asks for node group '{group}' and waits until it is there again")],
+        jobs => vec![format!("{jobs} jobs still ask for node group '{group}' and wait until it is there again")],
     }
 }

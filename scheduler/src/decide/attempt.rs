@@ -33,7 +33,10 @@ fn started(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, at: Timestamp) 
         }
         Some(_) => {}
         // Nobody wants it any more.
-        None => ledger.act(Action::Order { node, order: Order::Release { attempt: id } }),
+        None => ledger.act(Action::Order {
+            node,
+            order: Order::Release { attempt: id },
+        }),
     }
 }
 
@@ -41,14 +44,23 @@ fn started(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, at: Timestamp) 
 pub(super) fn adopt(ledger: &mut Ledger<'_>, attempt: &AttemptRow, at: Timestamp) {
     // Nodes' clocks are their own: nothing starts before it was granted, or in the future.
     let at = at.max(attempt.granted_at).min(ledger.now.wall);
-    ledger.push(Event::AttemptStarted { attempt: attempt.id, at });
+    ledger.push(Event::AttemptStarted {
+        attempt: attempt.id,
+        at,
+    });
 }
 
 fn ended(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, outcome: &AttemptOutcome, at: Timestamp) {
-    let Some(attempt) = held(ledger, node, id).filter(|attempt| attempt.primary() == Some(node)) else { return };
+    let Some(attempt) = held(ledger, node, id).filter(|attempt| attempt.primary() == Some(node)) else {
+        return;
+    };
     let begun = match attempt.phase {
         AttemptPhase::Releasing => return ledger.release(id, node),
-        AttemptPhase::Running { started_at } | AttemptPhase::Stopping { started_at: Some(started_at), .. } => started_at,
+        AttemptPhase::Running { started_at }
+        | AttemptPhase::Stopping {
+            started_at: Some(started_at),
+            ..
+        } => started_at,
         AttemptPhase::Granted | AttemptPhase::Stopping { started_at: None, .. } => attempt.granted_at,
     };
     let at = at.max(begun).min(ledger.now.wall);
@@ -84,7 +96,11 @@ pub(super) fn end_without(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: N
 /// The attempt, if the node still has a part in it.
 fn held<'a>(ledger: &Ledger<'a>, node: NodeId, id: AttemptId) -> Option<&'a AttemptRow> {
     let attempt = ledger.cluster.attempt(id)?;
-    attempt.shares.iter().any(|share| share.node == node && share.held == Held::Yes).then_some(attempt)
+    attempt
+        .shares
+        .iter()
+        .any(|share| share.node == node && share.held == Held::Yes)
+        .then_some(attempt)
 }
 
 /// A node's words, bounded and naming the node.
@@ -109,7 +125,10 @@ fn told(ledger: &Ledger<'_>, node: NodeId, outcome: &AttemptOutcome) -> AttemptO
 
 fn shorten(reason: &mut String) {
     if reason.len() > MAX_REASON_BYTES {
-        let end = (0..=MAX_REASON_BYTES).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=MAX_REASON_BYTES)
+            .rev()
+            .find(|end| reason.is_char_boundary(*end))
+            .unwrap_or(0);
         reason.truncate(end);
     }
 }

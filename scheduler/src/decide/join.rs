@@ -20,31 +20,62 @@ const MAX_TOKEN_GROUPS: usize = 64;
 pub(super) fn make_token(ledger: &mut Ledger<'_>, token: &TokenRow) -> Result<Answer, Refusal> {
     let now = ledger.now.wall;
     if token.uses_left == 0 {
-        return Err(invalid("a token for 0 nodes lets nobody in", "give the number of nodes that may join with it"));
+        return Err(invalid(
+            "a token for 0 nodes lets nobody in",
+            "give the number of nodes that may join with it",
+        ));
     }
     if token.expires_at <= now {
-        return Err(invalid("a token with no lifetime lets nobody in", "give a longer lifetime"));
+        return Err(invalid(
+            "a token with no lifetime lets nobody in",
+            "give a longer lifetime",
+        ));
     }
     if token.groups.len() > MAX_TOKEN_GROUPS {
-        return Err(invalid(format!("a token with {} groups", token.groups.len()), "use 64 groups at most"));
+        return Err(invalid(
+            format!("a token with {} groups", token.groups.len()),
+            "use 64 groups at most",
+        ));
     }
-    let expired: Vec<String> = ledger.cluster.tokens().filter(|t| t.expires_at <= now).map(|t| t.hash.clone()).collect();
+    let expired: Vec<String> = ledger
+        .cluster
+        .tokens()
+        .filter(|t| t.expires_at <= now)
+        .map(|t| t.hash.clone())
+        .collect();
     if ledger.cluster.tokens().count() - expired.len() >= MAX_TOKENS {
-        return Err(busy(format!("{MAX_TOKENS} join tokens are good already"), "use one of them, or wait until they end"));
+        return Err(busy(
+            format!("{MAX_TOKENS} join tokens are good already"),
+            "use one of them, or wait until they end",
+        ));
     }
     let new_pool = ledger.cluster.pool(&token.pool).is_none();
     if new_pool && ledger.cluster.pools().count() >= MAX_POOLS {
-        return Err(busy(format!("there are {MAX_POOLS} pools already"), "use one of them; see 'pool list'"));
+        return Err(busy(
+            format!("there are {MAX_POOLS} pools already"),
+            "use one of them; see 'pool list'",
+        ));
     }
-    let new_groups = token.groups.iter().filter(|group| ledger.cluster.group(group).is_none()).count();
+    let new_groups = token
+        .groups
+        .iter()
+        .filter(|group| ledger.cluster.group(group).is_none())
+        .count();
     if ledger.cluster.groups().count() + new_groups > MAX_GROUPS {
-        return Err(busy(format!("there may be {MAX_GROUPS} node groups"), "use one that exists; see 'nodegroup list'"));
+        return Err(busy(
+            format!("there may be {MAX_GROUPS} node groups"),
+            "use one that exists; see 'nodegroup list'",
+        ));
     }
     for hash in expired {
         ledger.push(Event::TokenRemoved { hash });
     }
     if new_pool {
-        ledger.push(Event::PoolAdded { pool: token.pool.clone(), slots_per_node: None, at: now });
+        ledger.push(Event::PoolAdded {
+            pool: token.pool.clone(),
+            slots_per_node: None,
+            at: now,
+        });
     }
     add_missing_groups(ledger, &token.groups);
     ledger.push(Event::TokenAdded { token: token.clone() });
@@ -58,7 +89,10 @@ pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Resu
         return Err(forbidden("this cluster does not know the join token", AGAIN));
     };
     if token.expires_at <= now {
-        return Err(forbidden(format!("the join token ended {} ago", now.since(token.expires_at)), AGAIN));
+        return Err(forbidden(
+            format!("the join token ended {} ago", now.since(token.expires_at)),
+            AGAIN,
+        ));
     }
     if token.uses_left == 0 {
         return Err(forbidden("the join token is used up", AGAIN));
@@ -75,7 +109,13 @@ pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Resu
     add_missing_groups(ledger, &token.groups);
     ledger.push(Event::TokenUsed { hash: hash.to_owned() });
     let (pool, groups) = (token.pool.clone(), token.groups.clone());
-    let joined = Event::NodeJoined { node, name: name.clone(), pool: pool.clone(), groups: groups.clone(), at: now };
+    let joined = Event::NodeJoined {
+        node,
+        name: name.clone(),
+        pool: pool.clone(),
+        groups: groups.clone(),
+        at: now,
+    };
     ledger.push(joined);
     Ok(Answer::Joined { node, pool, groups })
 }

@@ -1,7 +1,7 @@
 //! The events of one decision, and what follows from several of them together: a job ends with the last of its tasks, and
 //! a draining node is offline when the last share on it is released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::event::Event;
 use proto::ids::{AttemptId, JobId, NodeId, TaskId, TaskNumber};
@@ -24,8 +24,10 @@ pub(super) struct Ledger<'a> {
     actions: Vec<Action>,
     /// Tasks that end here, by job, with those that fail.
     ended: BTreeMap<JobId, Ended>,
-    /// Shares that are released here, by node.
-    released: BTreeMap<NodeId, usize>,
+    /// Shares that are released here.
+    released: BTreeSet<(NodeId, AttemptId)>,
+    /// Attempts that end here, and whether their tasks wait again.
+    concluded: BTreeMap<AttemptId, Fate>,
     /// Jobs whose end is decided here.
     stopping: BTreeMap<JobId, JobOutcome>,
 }
@@ -45,7 +47,8 @@ impl<'a> Ledger<'a> {
             events: Vec::new(),
             actions: Vec::new(),
             ended: BTreeMap::new(),
-            released: BTreeMap::new(),
+            released: BTreeSet::new(),
+            concluded: BTreeMap::new(),
             stopping: BTreeMap::new(),
         }
     }
@@ -69,16 +72,22 @@ impl<'a> Ledger<'a> {
         if let TaskOutcome::Failed { cause } = &outcome {
             ended.failed.insert(task.number, cause.clone());
         }
-        self.events.push(Event::TaskEnded { task, outcome, at: self.now.wall });
+        self.events.push(Event::TaskEnded {
+            task,
+            outcome,
+            at: self.now.wall,
+        });
     }
 
     /// A node holds nothing of the attempt any more.
     pub(super) fn release(&mut self, attempt: AttemptId, node: NodeId) {
-        *self.released.entry(node).or_default() += 1;
-        self.events.push(Event::ShareReleased { attempt, node });
+        if self.released.insert((node, attempt)) {
+            self.events.push(Event::ShareReleased { attempt, node });
+        }
     }
 
     /// An attempt that was under way is over; nothing of it is left on the nodes in `gone`. Its task ends or waits again.
+    /// Several nodes of a gang may be lost in one decision: only the first ends it.
     pub(super) fn end_attempt(
         &mut self,
         attempt: &AttemptRow,
@@ -89,19 +98,38 @@ impl<'a> Ledger<'a> {
         for share in attempt.shares.iter().filter(|share| share.held == Held::Yes && gone(share.node)) {
             self.release(attempt.id, share.node);
         }
+        if self.concluded.contains_key(&attempt.id) {
+            return;
+        }
         let verdict = self.cluster.task(attempt.task).map(|task| verdict(task, &outcome));
         self.events.push(Event::AttemptEnded { attempt: attempt.id, outcome, at });
-        match verdict {
-            Some(Verdict::Again) => self.events.push(Event::TaskRequeued { task: attempt.task }),
-            Some(Verdict::Over(outcome)) => self.end_task(attempt.task, outcome),
-            None => {}
-        }
+        let fate = match verdict {
+            Some(Verdict::Again) => {
+                self.events.push(Event::TaskRequeued { task: attempt.task });
+                Fate::Requeued
+            }
+            Some(Verdict::Over(outcome)) => {
+                self.end_task(attempt.task, outcome);
+                Fate::Over
+            }
+            None => Fate::Over,
+        };
+        self.concluded.insert(attempt.id, fate);
+    }
+
+    /// What became of an attempt in this decision; none when it goes on.
+    pub(super) fn fate(&self, attempt: AttemptId) -> Option<Fate> {
+        self.concluded.get(&attempt).copied()
     }
 
     pub(super) fn close(mut self, answer: Answer) -> Decision {
         self.end_jobs();
         self.empty_nodes();
-        Decision { events: self.events, actions: self.actions, answer }
+        Decision {
+            events: self.events,
+            actions: self.actions,
+            answer,
+        }
     }
 
     fn end_jobs(&mut self) {
@@ -115,7 +143,9 @@ impl<'a> Ledger<'a> {
     }
 
     fn end_job(&mut self, id: JobId, decided: Option<JobOutcome>) {
-        let Some(job) = self.cluster.job(id).filter(|job| !job.state.is_ended()) else { return };
+        let Some(job) = self.cluster.job(id).filter(|job| !job.state.is_ended()) else {
+            return;
+        };
         let ended = self.ended.remove(&id).unwrap_or_default();
         if job.counts.queued + job.counts.running > ended.count {
             if let Some(outcome) = decided {
@@ -128,19 +158,34 @@ impl<'a> Ledger<'a> {
             (None, JobState::Canceling { outcome, .. }) => outcome.clone(),
             _ => self.sum_up(id, &ended),
         };
-        self.events.push(Event::JobEnded { job: id, outcome, at: self.now.wall });
+        self.events.push(Event::JobEnded {
+            job: id,
+            outcome,
+            at: self.now.wall,
+        });
     }
 
     /// How a job ended whose tasks all ended by themselves.
     fn sum_up(&self, id: JobId, ended: &Ended) -> JobOutcome {
         let before = self.cluster.job(id).map_or(0, |job| job.counts.failed as usize);
         let failures = before + ended.failed.len();
-        let earlier = self.cluster.tasks_of(id).filter(|_| before > 0).find_map(|task| match &task.state {
-            TaskState::Ended { outcome: TaskOutcome::Failed { cause }, .. } => Some((task.id.number, cause)),
-            _ => None,
-        });
-        let first = earlier.into_iter().chain(ended.failed.iter().map(|(number, cause)| (*number, cause)));
-        let Some((number, cause)) = first.min_by_key(|(number, _)| *number) else { return JobOutcome::Finished };
+        let earlier = self
+            .cluster
+            .tasks_of(id)
+            .filter(|_| before > 0)
+            .find_map(|task| match &task.state {
+                TaskState::Ended {
+                    outcome: TaskOutcome::Failed { cause },
+                    ..
+                } => Some((task.id.number, cause)),
+                _ => None,
+            });
+        let first = earlier
+            .into_iter()
+            .chain(ended.failed.iter().map(|(number, cause)| (*number, cause)));
+        let Some((number, cause)) = first.min_by_key(|(number, _)| *number) else {
+            return JobOutcome::Finished;
+        };
         let mut reason = format!("task {number} {}", self.words(cause));
         if failures > 1 {
             reason.push_str(&format!(", and {} more failed", counted(failures - 1, "task")));
@@ -164,17 +209,32 @@ impl<'a> Ledger<'a> {
 
     /// A node's name for people.
     pub(super) fn name(&self, node: NodeId) -> String {
-        self.cluster.node(node).map_or_else(|| node.to_string(), |row| row.name.to_string())
+        self.cluster
+            .node(node)
+            .map_or_else(|| node.to_string(), |row| row.name.to_string())
     }
 
     fn empty_nodes(&mut self) {
-        for (node, released) in std::mem::take(&mut self.released) {
+        let mut released: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (node, _) in std::mem::take(&mut self.released) {
+            *released.entry(node).or_default() += 1;
+        }
+        for (node, released) in released {
             let draining = self.cluster.node(node).is_some_and(|row| row.admin == AdminState::Draining);
             if draining && self.cluster.attempts_on(node).count() == released {
                 self.events.push(Event::NodeSwitched { node, admin: AdminState::Offline });
             }
         }
     }
+}
+
+/// What became of the task of an attempt that ended in this decision.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is over.
+    Over,
+    /// It waits again.
+    Requeued,
 }
 
 enum Verdict {

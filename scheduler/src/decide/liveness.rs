@@ -36,7 +36,11 @@ pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, hello: &Hello) -> Res
     }
     let reborn = row.boot.is_some_and(|boot| boot != hello.boot);
     for attempt in ledger.cluster.attempts_on(node) {
-        let held = hello.held.iter().find(|held| held.attempt == attempt.id).map(|held| &held.state);
+        let held = hello
+            .held
+            .iter()
+            .find(|held| held.attempt == attempt.id)
+            .map(|held| &held.state);
         match (held, attempt.phase) {
             (Some(HeldState::Running { started_at }), AttemptPhase::Granted) if attempt.primary() == Some(node) => {
                 adopt(ledger, attempt, *started_at);
@@ -61,8 +65,14 @@ fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, hello: &Hello) -> Result<&'a N
     };
     if row.name != hello.name {
         return Err(invalid(
-            format!("the certificate is that of node '{}', the node says that it is '{}'", row.name, hello.name),
-            format!("start it with --name {}, or let it join anew in another folder", row.name),
+            format!(
+                "the certificate is that of node '{}', the node says that it is '{}'",
+                row.name, hello.name
+            ),
+            format!(
+                "start it with --name {}, or let it join anew in another folder",
+                row.name
+            ),
         ));
     }
     if !(1..=MAX_CORES).contains(&hello.inventory.cores) {
@@ -81,13 +91,24 @@ fn lose(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: NodeId, reason: &st
         AttemptPhase::Releasing => ledger.release(attempt.id, node),
         // The primary will say how it ended.
         AttemptPhase::Stopping { .. } if !primary => ledger.release(attempt.id, node),
-        _ => end_without(ledger, attempt, node, AttemptOutcome::NodeLost { node, reason: reason.to_owned() }),
+        _ => end_without(
+            ledger,
+            attempt,
+            node,
+            AttemptOutcome::NodeLost {
+                node,
+                reason: reason.to_owned(),
+            },
+        ),
     }
 }
 
 pub(super) fn heard(ledger: &mut Ledger<'_>, node: NodeId) {
     match ledger.cluster.node(node).map(|row| row.liveness) {
-        Some(Liveness::Suspect { .. }) => ledger.push(Event::NodeReturned { node, at: ledger.now.wall }),
+        Some(Liveness::Suspect { .. }) => ledger.push(Event::NodeReturned {
+            node,
+            at: ledger.now.wall,
+        }),
         // What it holds was given up; only a hello can say what is left of it.
         Some(Liveness::Lost { .. }) => {
             let reason = "the node was silent for too long and was given up; connect again".to_owned();
@@ -98,8 +119,15 @@ pub(super) fn heard(ledger: &mut Ledger<'_>, node: NodeId) {
 }
 
 pub(super) fn gone(ledger: &mut Ledger<'_>, node: NodeId) {
-    if ledger.cluster.node(node).is_some_and(|row| matches!(row.liveness, Liveness::Up { .. })) {
-        ledger.push(Event::NodeSuspected { node, at: ledger.now.wall });
+    if ledger
+        .cluster
+        .node(node)
+        .is_some_and(|row| matches!(row.liveness, Liveness::Up { .. }))
+    {
+        ledger.push(Event::NodeSuspected {
+            node,
+            at: ledger.now.wall,
+        });
     }
 }
 
@@ -111,7 +139,9 @@ pub(super) fn tick(ledger: &mut Ledger<'_>) {
             Liveness::Suspect { .. } => false,
             Liveness::Joined | Liveness::Lost { .. } => continue,
         };
-        let Some(silence) = ledger.cluster.silence(row.id, ledger.now.monotonic) else { continue };
+        let Some(silence) = ledger.cluster.silence(row.id, ledger.now.monotonic) else {
+            continue;
+        };
         let (node, at) = (row.id, ledger.now.wall);
         if silence >= settings.lost_after {
             ledger.push(Event::NodeLost { node, at });
@@ -124,4 +154,3 @@ pub(super) fn tick(ledger: &mut Ledger<'_>) {
         }
     }
 }
-

@@ -26,12 +26,18 @@ pub(crate) use ledger::may_rerun;
 pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Refusal> {
     let mut ledger = Ledger::new(cluster, now);
     let answer = match input {
-        Input::Submit { caller, submission, job, tasks } => {
-            submit::submit(&mut ledger, caller, *submission, job, tasks)?
-        }
-        Input::CancelJob { caller, job, force, message } => {
-            cancel::cancel(&mut ledger, caller, *job, *force, message)?
-        }
+        Input::Submit {
+            caller,
+            submission,
+            job,
+            tasks,
+        } => submit::submit(&mut ledger, caller, *submission, job, tasks)?,
+        Input::CancelJob {
+            caller,
+            job,
+            force,
+            message,
+        } => cancel::cancel(&mut ledger, caller, *job, *force, message)?,
         Input::SwitchNodes { caller, nodes, admin } => {
             require(caller, Role::Operator, "switch nodes on and off")?;
             admin::switch(&mut ledger, nodes, *admin)?
@@ -79,5 +85,8 @@ fn require(caller: &Caller, role: Role, what: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let (user, has, needs) = (&caller.owner.name, caller.role.as_str(), role.as_str());
-    Err(forbidden(format!("'{user}' may not {what}: that takes the role {needs}, not {has}"), "ask an administrator"))
+    Err(forbidden(
+        format!("'{user}' may not {what}: that takes the role {needs}, not {has}"),
+        "ask an administrator",
+    ))
 }

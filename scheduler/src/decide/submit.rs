@@ -36,20 +36,32 @@ pub(super) fn submit(
     tasks: &[TaskSpec],
 ) -> Result<Answer, Refusal> {
     if caller.role == Role::Node {
-        return Err(forbidden("a node submits no jobs", "submit as a user, on the head node"));
+        return Err(forbidden(
+            "a node submits no jobs",
+            "submit as a user, on the head node",
+        ));
     }
     if let Some(first) = ledger.cluster.submission(submission) {
         if first.uid == caller.owner.uid {
-            return Ok(Answer::Submitted { job: first.job, repeated: true });
+            return Ok(Answer::Submitted {
+                job: first.job,
+                repeated: true,
+            });
         }
-        return Err(invalid(format!("the submission id {submission} is somebody else's"), "submit without an id"));
+        return Err(invalid(
+            format!("the submission id {submission} is somebody else's"),
+            "submit without an id",
+        ));
     }
     check_job(ledger.cluster, job)?;
     check_count(tasks)?;
     for (number, task) in (1..).zip(tasks) {
         check_task(job, task).map_err(|refusal| match tasks.len() {
             1 => refusal,
-            _ => Refusal { what: format!("task {number}: {}", refusal.what), ..refusal },
+            _ => Refusal {
+                what: format!("task {number}: {}", refusal.what),
+                ..refusal
+            },
         })?;
     }
     let id = ledger.cluster.meta().next_job;
@@ -61,24 +73,40 @@ pub(super) fn submit(
         tasks: tasks.to_vec(),
         at: ledger.now.wall,
     });
-    Ok(Answer::Submitted { job: id, repeated: false })
+    Ok(Answer::Submitted {
+        job: id,
+        repeated: false,
+    })
 }
 
 fn check_job(cluster: &Cluster, job: &JobSpec) -> Result<(), Refusal> {
     check_text("job name", &job.name, MAX_LABEL_BYTES)?;
     check_env(&job.env)?;
     if let Some(pool) = job.pool.as_ref().filter(|pool| cluster.pool(pool).is_none()) {
-        return Err(unknown("pool", pool.as_str(), cluster.pools().map(|row| row.name.as_str()), "see 'pool list'"));
+        return Err(unknown(
+            "pool",
+            pool.as_str(),
+            cluster.pools().map(|row| row.name.as_str()),
+            "see 'pool list'",
+        ));
     }
     check_length("node groups", job.node_groups.len(), MAX_JOB_GROUPS)?;
     check_length("requested nodes", job.requested_nodes.len(), MAX_REQUESTED_NODES)?;
-    let is_pool = |name: &str| cluster.pools().any(|pool| pool.name.as_str().eq_ignore_ascii_case(name));
+    let is_pool = |name: &str| {
+        cluster
+            .pools()
+            .any(|pool| pool.name.as_str().eq_ignore_ascii_case(name))
+    };
     for group in &job.node_groups {
         if cluster.group(group).is_none() && !is_pool(group.as_str()) {
             return Err(unknown_group(cluster, group));
         }
     }
-    match job.requested_nodes.iter().find(|name| cluster.node_by_name(name).is_none()) {
+    match job
+        .requested_nodes
+        .iter()
+        .find(|name| cluster.node_by_name(name).is_none())
+    {
         Some(name) => Err(unknown_node(cluster, name)),
         None => Ok(()),
     }
@@ -97,10 +125,17 @@ fn check_count(tasks: &[TaskSpec]) -> Result<(), Refusal> {
 
 fn check_task(job: &JobSpec, task: &TaskSpec) -> Result<(), Refusal> {
     check_text("task name", &task.name, MAX_LABEL_BYTES)?;
-    for (what, path) in [("work directory", &task.workdir), ("stdout", &task.stdout), ("stderr", &task.stderr)] {
+    for (what, path) in [
+        ("work directory", &task.workdir),
+        ("stdout", &task.stdout),
+        ("stderr", &task.stderr),
+    ] {
         if let Some(path) = path {
             if path.is_empty() {
-                return Err(invalid(format!("the path of {what} is empty"), "leave it out, or give a path"));
+                return Err(invalid(
+                    format!("the path of {what} is empty"),
+                    "leave it out, or give a path",
+                ));
             }
             check_text(what, path, MAX_PATH_BYTES)?;
         }
@@ -115,7 +150,10 @@ fn check_command(command: &[String]) -> Result<(), Refusal> {
         return Err(invalid("the command is empty", "give a command: job submit COMMAND"));
     }
     if let Some(word) = command.iter().find(|word| word.contains('\0')) {
-        return Err(invalid(format!("the word {word:?} of the command has a NUL byte in it"), "leave it out"));
+        return Err(invalid(
+            format!("the word {word:?} of the command has a NUL byte in it"),
+            "leave it out",
+        ));
     }
     let bytes: usize = command.iter().map(|word| word.len() + 1).sum();
     if bytes > MAX_COMMAND_BYTES {
@@ -149,13 +187,22 @@ fn check_env(env: &Env) -> Result<(), Refusal> {
             return Err(invalid("a variable has no name", "write NAME=VALUE"));
         }
         if name.contains('=') {
-            return Err(invalid(format!("the variable name '{name}' has a '=' in it"), "write NAME=VALUE"));
+            return Err(invalid(
+                format!("the variable name '{name}' has a '=' in it"),
+                "write NAME=VALUE",
+            ));
         }
         if name.contains('\0') || value.contains('\0') {
-            return Err(invalid(format!("the variable {name:?} has a NUL byte in it"), "leave it out"));
+            return Err(invalid(
+                format!("the variable {name:?} has a NUL byte in it"),
+                "leave it out",
+            ));
         }
     }
-    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 2).sum();
+    let bytes: usize = env
+        .iter()
+        .map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 2)
+        .sum();
     if bytes > MAX_COMMAND_BYTES {
         return Err(invalid(
             format!("the variables have {bytes} bytes, and {MAX_COMMAND_BYTES} are the most"),
@@ -167,17 +214,26 @@ fn check_env(env: &Env) -> Result<(), Refusal> {
 
 fn check_text(what: &str, text: &str, most: usize) -> Result<(), Refusal> {
     if text.contains('\0') {
-        return Err(invalid(format!("the {what} {text:?} has a NUL byte in it"), "leave it out"));
+        return Err(invalid(
+            format!("the {what} {text:?} has a NUL byte in it"),
+            "leave it out",
+        ));
     }
     if text.len() > most {
-        return Err(invalid(format!("the {what} has {} bytes, and {most} are the most", text.len()), "shorten it"));
+        return Err(invalid(
+            format!("the {what} has {} bytes, and {most} are the most", text.len()),
+            "shorten it",
+        ));
     }
     Ok(())
 }
 
 fn check_length(what: &str, count: usize, most: usize) -> Result<(), Refusal> {
     if count > most {
-        return Err(invalid(format!("{count} {what} are named, and {most} are the most"), "name fewer"));
+        return Err(invalid(
+            format!("{count} {what} are named, and {most} are the most"),
+            "name fewer",
+        ));
     }
     Ok(())
 }

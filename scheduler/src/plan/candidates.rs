@@ -24,7 +24,9 @@ impl Capacity {
     pub(crate) fn of(cluster: &Cluster, class: ClassId) -> Self {
         let mut all = Self::default();
         let Some(class) = cluster.class(class) else { return all };
-        for row in cluster.nodes().filter(|row| row.slots > 0 && hindrance(row).is_none() && class.excludes(row).is_none())
+        for row in cluster
+            .nodes()
+            .filter(|row| row.slots > 0 && hindrance(row).is_none() && class.excludes(row).is_none())
         {
             all.nodes += 1;
             all.slots += u64::from(row.slots);
@@ -63,10 +65,17 @@ pub(super) struct Candidates {
 
 impl Candidates {
     pub(super) fn new(cluster: &Cluster, id: ClassId, places: &[Place]) -> Self {
-        let mut new = Self { class: id, by_free: BTreeSet::new(), idle: BTreeSet::new(), capacity: None };
+        let mut new = Self {
+            class: id,
+            by_free: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            capacity: None,
+        };
         let Some(class) = cluster.class(id) else { return new };
         for (index, place) in places.iter().enumerate() {
-            let fits = cluster.node(place.node).is_some_and(|row| class.excludes(row).is_none());
+            let fits = cluster
+                .node(place.node)
+                .is_some_and(|row| class.excludes(row).is_none());
             if fits && !place.reserved {
                 new.put_back(index, place);
             }
@@ -118,7 +127,12 @@ impl Candidates {
         for entry in old {
             self.correct(entry, &places[entry.1]);
         }
-        let mut found: Vec<(u32, usize)> = self.by_free.iter().copied().filter(|(_, i)| passes(&places[*i])).collect();
+        let mut found: Vec<(u32, usize)> = self
+            .by_free
+            .iter()
+            .copied()
+            .filter(|(_, i)| passes(&places[*i]))
+            .collect();
         found.sort_by_key(|(free, index)| (std::cmp::Reverse(*free), *index));
         found.into_iter().map(|(_, index)| index).collect()
     }
@@ -135,7 +149,11 @@ impl Candidates {
                 break;
             }
             let place = &places[*index];
-            if place.reserved || !place.is_idle() { used.push(*index) } else { found.push(*index) }
+            if place.reserved || !place.is_idle() {
+                used.push(*index)
+            } else {
+                found.push(*index)
+            }
         }
         for index in used {
             self.idle.remove(&index);
@@ -147,7 +165,10 @@ impl Candidates {
     pub(super) fn take_all(&mut self, places: &[Place]) -> Vec<usize> {
         self.idle.clear();
         let all = std::mem::take(&mut self.by_free);
-        all.into_iter().map(|(_, index)| index).filter(|index| !places[*index].reserved).collect()
+        all.into_iter()
+            .map(|(_, index)| index)
+            .filter(|index| !places[*index].reserved)
+            .collect()
     }
 
     fn correct(&mut self, entry: (u32, usize), place: &Place) {

@@ -100,7 +100,9 @@ impl<'a> Pass<'a> {
     }
 
     fn place_job(&mut self, id: JobId, waiting: &WaitingJob) {
-        let (Some(class), Some(job)) = (self.cluster.class_of(id), self.cluster.job(id)) else { return };
+        let (Some(class), Some(job)) = (self.cluster.class_of(id), self.cluster.job(id)) else {
+            return;
+        };
         let mut candidates = match self.classes.remove(&class) {
             Some(candidates) => candidates,
             None => Candidates::new(self.cluster, class, &self.places),
@@ -113,7 +115,11 @@ impl<'a> Pass<'a> {
             if blocked.contains(&shape) {
                 continue;
             }
-            let tenant = Tenant { job: id, job_alone: job.spec.exclusive, task_alone: shape.alone };
+            let tenant = Tenant {
+                job: id,
+                job_alone: job.spec.exclusive,
+                task_alone: shape.alone,
+            };
             match choose::choose(&mut candidates, self.cluster, &self.places, shape.request, tenant) {
                 Some(parts) => self.grant(TaskId { job: id, number }, &parts, tenant),
                 None => {
@@ -134,11 +140,20 @@ impl<'a> Pass<'a> {
             if place.free == 0 {
                 self.left -= 1;
             }
-            shares.push(Share { node: place.node, slots: *slots, held: Held::Yes });
+            shares.push(Share {
+                node: place.node,
+                slots: *slots,
+                held: Held::Yes,
+            });
         }
         let attempt = self.next_attempt;
         self.next_attempt = AttemptId(attempt.0.saturating_add(1));
-        self.events.push(Event::Granted { attempt, task, shares, at: self.now.wall });
+        self.events.push(Event::Granted {
+            attempt,
+            task,
+            shares,
+            at: self.now.wall,
+        });
     }
 
     /// Keeps later tasks off the nodes that this one waits for.

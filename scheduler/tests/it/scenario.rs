@@ -34,7 +34,10 @@ use crate::world::{Round, World, hello, root, user};
 #[test]
 fn scenarios_read_as_recorded() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|e| e.expect("an entry").path())
+        .collect();
     files.sort();
     assert!(files.len() >= 10, "the scenarios are there");
     let mut wrong = Vec::new();
@@ -67,7 +70,12 @@ struct Story {
 impl Story {
     fn play(text: &str, name: &str) -> String {
         let world = World::new(Settings::default());
-        let mut story = Self { world, silent: BTreeSet::new(), submissions: 1000, out: String::new() };
+        let mut story = Self {
+            world,
+            silent: BTreeSet::new(),
+            submissions: 1000,
+            out: String::new(),
+        };
         for line in text.lines() {
             if let Some(command) = line.strip_prefix("> ") {
                 story.out.push_str(&format!("{line}\n"));
@@ -89,18 +97,33 @@ impl Story {
             "submit" => self.submit(words),
             "started" | "ended" | "released" => self.report(words),
             "lose" => self.lose(words),
-            "silence" => self.silent.extend(words.names(1).iter().map(|name| self.id(name)).collect::<Vec<_>>()),
+            "silence" => self
+                .silent
+                .extend(words.names(1).iter().map(|name| self.id(name)).collect::<Vec<_>>()),
             "hello" => self.hello(words),
             "tick" => self.tick(words),
             "cancel" => {
                 let job = words.number(1);
                 let message = words.value("message").unwrap_or("").to_owned();
-                let input = Input::CancelJob { caller: words.caller(), job: JobId(job), force: words.has("force"), message };
+                let input = Input::CancelJob {
+                    caller: words.caller(),
+                    job: JobId(job),
+                    force: words.has("force"),
+                    message,
+                };
                 self.input(&input);
             }
             "online" | "offline" => {
-                let admin = if words.verb() == "online" { AdminState::Online } else { AdminState::Offline };
-                self.input(&Input::SwitchNodes { caller: words.admin(), nodes: words.names(1), admin });
+                let admin = if words.verb() == "online" {
+                    AdminState::Online
+                } else {
+                    AdminState::Offline
+                };
+                self.input(&Input::SwitchNodes {
+                    caller: words.admin(),
+                    nodes: words.names(1),
+                    admin,
+                });
             }
             "group" => {
                 let group = GroupName::new(words.plain(2)).expect("a group name");
@@ -130,21 +153,36 @@ impl Story {
 
     fn nodes(&mut self, words: &Words<'_>) {
         let slots = words.value("slots").map_or(4, |n| n.parse().expect("a number"));
-        let groups: Vec<&str> = words.value("groups").map_or_else(Vec::new, |list| list.split(',').collect());
+        let groups: Vec<&str> = words
+            .value("groups")
+            .map_or_else(Vec::new, |list| list.split(',').collect());
         for name in words.names(1) {
-            self.world.join(name.as_str(), words.value("pool").unwrap_or("p"), &groups);
-            self.world.node_up(hello(name.as_str(), slots, 1)).answer.expect("a hello");
+            self.world
+                .join(name.as_str(), words.value("pool").unwrap_or("p"), &groups);
+            self.world
+                .node_up(hello(name.as_str(), slots, 1))
+                .answer
+                .expect("a hello");
         }
     }
 
     fn submit(&mut self, words: &Words<'_>) {
         let list = |key| words.value(key).map_or_else(Vec::new, |list| list.split(',').collect());
-        let millis = |key: &str| words.value(key).map(|s| Millis::from_seconds(s.parse().expect("seconds")));
+        let millis = |key: &str| {
+            words
+                .value(key)
+                .map(|s| Millis::from_seconds(s.parse().expect("seconds")))
+        };
         let job = JobSpec {
             priority: Priority::new(words.value("priority").map_or(0, |n| n.parse().expect("a priority")))
                 .expect("in range"),
-            pool: words.value("pool").map(|name| PoolName::new(name).expect("a pool name")),
-            node_groups: list("groups").iter().map(|name| GroupName::new(name).expect("a group name")).collect(),
+            pool: words
+                .value("pool")
+                .map(|name| PoolName::new(name).expect("a pool name")),
+            node_groups: list("groups")
+                .iter()
+                .map(|name| GroupName::new(name).expect("a group name"))
+                .collect(),
             requested_nodes: words.value("requested").map_or_else(Vec::new, names),
             exclusive: words.has("exclusive"),
             runtime_limit: millis("runtime"),
@@ -157,17 +195,26 @@ impl Story {
         let count = |key: &str| words.value(key).map(|n| n.parse::<u32>().expect("a number"));
         task.request = match (count("nodes"), count("cores")) {
             (Some(count), _) => Request::Nodes { count },
-            (None, count) => Request::Cores { count: count.unwrap_or(1) },
+            (None, count) => Request::Cores {
+                count: count.unwrap_or(1),
+            },
         };
         task.exclusive = words.has("alone");
         task.rerunnable = !words.has("norerun");
         task.max_requeues = count("requeues").unwrap_or(3);
         task.runtime_limit = millis("limit");
         self.submissions += 1;
-        let submission = words.value("id").map_or(self.submissions, |n| n.parse().expect("an id"));
+        let submission = words
+            .value("id")
+            .map_or(self.submissions, |n| n.parse().expect("an id"));
         let tasks = vec![task; count("tasks").unwrap_or(1) as usize];
         let submission = SubmissionId(submission);
-        self.input(&Input::Submit { caller: words.caller(), submission, job: Box::new(job), tasks });
+        self.input(&Input::Submit {
+            caller: words.caller(),
+            submission,
+            job: Box::new(job),
+            tasks,
+        });
     }
 
     fn report(&mut self, words: &Words<'_>) {
@@ -177,10 +224,18 @@ impl Story {
         let report = match words.verb() {
             "started" => Report::Started { attempt, at },
             "released" => Report::Released { attempt },
-            _ => Report::Ended { attempt, outcome: words.outcome(node), at },
+            _ => Report::Ended {
+                attempt,
+                outcome: words.outcome(node),
+                at,
+            },
         };
-        let boot = words.value("boot").map(|n| proto::ids::BootId(n.parse().expect("a boot id")));
-        let boot = boot.or(self.world.cluster.node(node).and_then(|row| row.boot)).expect("a boot id");
+        let boot = words
+            .value("boot")
+            .map(|n| proto::ids::BootId(n.parse().expect("a boot id")));
+        let boot = boot
+            .or(self.world.cluster.node(node).and_then(|row| row.boot))
+            .expect("a boot id");
         self.input(&Input::Report { node, boot, report });
     }
 
@@ -194,17 +249,32 @@ impl Story {
 
     fn hello(&mut self, words: &Words<'_>) {
         for name in words.names(1) {
-            let row = self.world.cluster.node_by_name(&name).expect("a node of that name").clone();
-            let boot = words.value("boot").map_or_else(|| row.boot.map_or(1, |b| b.0), |n| n.parse().expect("a number"));
+            let row = self
+                .world
+                .cluster
+                .node_by_name(&name)
+                .expect("a node of that name")
+                .clone();
+            let boot = words
+                .value("boot")
+                .map_or_else(|| row.boot.map_or(1, |b| b.0), |n| n.parse().expect("a number"));
             let mut hello = hello(name.as_str(), row.slots, boot);
-            for held in words.value("held").map_or_else(Vec::new, |list| list.split(',').collect()) {
+            for held in words
+                .value("held")
+                .map_or_else(Vec::new, |list| list.split(',').collect())
+            {
                 let (attempt, state) = held.split_once(':').expect("attempt:state");
                 let state = match state {
-                    "running" => HeldState::Running { started_at: self.world.now.wall },
+                    "running" => HeldState::Running {
+                        started_at: self.world.now.wall,
+                    },
                     "ended" => HeldState::Ended,
                     _ => HeldState::Waiting,
                 };
-                hello.held.push(HeldAttempt { attempt: attempt.parse().expect("an attempt"), state });
+                hello.held.push(HeldAttempt {
+                    attempt: attempt.parse().expect("an attempt"),
+                    state,
+                });
             }
             self.silent.remove(&row.id);
             let round = self.world.node_up(hello);
@@ -219,16 +289,28 @@ impl Story {
             let step = left.min(self.world.settings.timing.heartbeat);
             left = left - step;
             self.world.pass(step);
-            let nodes = self.world.cluster.nodes().filter(|row| matches!(row.liveness, Liveness::Up { .. }));
+            let nodes = self
+                .world
+                .cluster
+                .nodes()
+                .filter(|row| matches!(row.liveness, Liveness::Up { .. }));
             let alive: Vec<NodeId> = nodes.map(|row| row.id).filter(|id| !self.silent.contains(id)).collect();
             for node in alive {
                 let round = self.world.heard(node);
                 self.tell(round);
             }
-            if self.world.cluster.next_deadline().is_some_and(|at| at <= self.world.now.monotonic) {
+            if self
+                .world
+                .cluster
+                .next_deadline()
+                .is_some_and(|at| at <= self.world.now.monotonic)
+            {
                 self.input(&Input::Tick);
                 let next = self.world.cluster.next_deadline();
-                assert!(next.is_none_or(|at| at > self.world.now.monotonic), "a tick settles what was due");
+                assert!(
+                    next.is_none_or(|at| at > self.world.now.monotonic),
+                    "a tick settles what was due"
+                );
             }
         }
     }
@@ -268,8 +350,13 @@ impl Story {
             Event::NodeSwitched { node, admin } => format!("{} {admin:?}", self.name(*node)),
             Event::JobStopping { job, outcome } => format!("job {job} stopping: {}", job_outcome(outcome)),
             Event::JobEnded { job, outcome, .. } => format!("job {job} ended: {}", job_outcome(outcome)),
-            Event::Granted { attempt, task, shares, .. } => {
-                let on: Vec<_> = shares.iter().map(|share| format!("{}:{}", self.name(share.node), share.slots)).collect();
+            Event::Granted {
+                attempt, task, shares, ..
+            } => {
+                let on: Vec<_> = shares
+                    .iter()
+                    .map(|share| format!("{}:{}", self.name(share.node), share.slots))
+                    .collect();
                 format!("grant {attempt} to {task}: {}", on.join(" "))
             }
             Event::AttemptStarted { attempt, .. } => format!("attempt {attempt} started"),
@@ -304,8 +391,14 @@ impl Story {
     }
 
     fn why(&mut self, job: JobId) {
-        let Some(why) = scheduler::explain(&self.world.cluster, job) else { return self.say("it does not wait") };
-        let causes: Vec<String> = why.causes.iter().map(|(cause, n)| format!("{n} {}", cause.words())).collect();
+        let Some(why) = scheduler::explain(&self.world.cluster, job) else {
+            return self.say("it does not wait");
+        };
+        let causes: Vec<String> = why
+            .causes
+            .iter()
+            .map(|(cause, n)| format!("{n} {}", cause.words()))
+            .collect();
         self.say(format!(
             "{} asks {}: {} nodes, {} eligible ({} slots), {} free ({} slots); {}; {} ahead",
             why.task,
@@ -315,10 +408,18 @@ impl Story {
             why.eligible_slots,
             why.free,
             why.free_slots,
-            if causes.is_empty() { "nothing against it".to_owned() } else { causes.join(", ") },
+            if causes.is_empty() {
+                "nothing against it".to_owned()
+            } else {
+                causes.join(", ")
+            },
             why.ahead
         ));
-        assert_eq!(why.free + why.causes.values().sum::<u32>(), why.nodes, "each node counts once");
+        assert_eq!(
+            why.free + why.causes.values().sum::<u32>(),
+            why.nodes,
+            "each node counts once"
+        );
     }
 
     fn show(&mut self) {
@@ -331,7 +432,13 @@ impl Story {
                 Liveness::Suspect { .. } => "suspect",
                 Liveness::Lost { .. } => "lost",
             };
-            lines.push(format!("{} {liveness} {:?} {}/{}", row.name, row.admin, cluster.slots_held(row.id), row.slots));
+            lines.push(format!(
+                "{} {liveness} {:?} {}/{}",
+                row.name,
+                row.admin,
+                cluster.slots_held(row.id),
+                row.slots
+            ));
         }
         for job in cluster.jobs() {
             let more = match &job.state {
@@ -368,7 +475,11 @@ fn task_outcome(outcome: &TaskOutcome) -> String {
 }
 
 fn names(list: &str) -> Vec<NodeName> {
-    hostlist::expand(list).expect("a host list").iter().map(|name| NodeName::new(name).expect("a node name")).collect()
+    hostlist::expand(list)
+        .expect("a host list")
+        .iter()
+        .map(|name| NodeName::new(name).expect("a node name"))
+        .collect()
 }
 
 /// A command: a verb, plain words, words with a value, and switches.
@@ -379,7 +490,10 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     fn of(line: &'a str, file: &'a str) -> Self {
-        Self { words: line.split_whitespace().collect(), file }
+        Self {
+            words: line.split_whitespace().collect(),
+            file,
+        }
     }
 
     fn verb(&self) -> &'a str {
@@ -387,7 +501,9 @@ impl<'a> Words<'a> {
     }
 
     fn plain(&self, at: usize) -> &'a str {
-        self.words.get(at).unwrap_or_else(|| panic!("{}: {:?} lacks a word", self.file, self.words))
+        self.words
+            .get(at)
+            .unwrap_or_else(|| panic!("{}: {:?} lacks a word", self.file, self.words))
     }
 
     fn number(&self, at: usize) -> u64 {
@@ -395,7 +511,9 @@ impl<'a> Words<'a> {
     }
 
     fn value(&self, key: &str) -> Option<&'a str> {
-        self.words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        self.words
+            .iter()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
     fn has(&self, switch: &str) -> bool {
@@ -423,9 +541,16 @@ impl<'a> Words<'a> {
         match *self.words.get(3).expect("an outcome") {
             "fenced" => AttemptOutcome::Fenced,
             "stopped" => AttemptOutcome::Stopped,
-            "lost" => AttemptOutcome::NodeLost { node, reason: "lost its task keeper".to_owned() },
-            "notstarted" => AttemptOutcome::NotStarted { reason: "no program 'solver' in PATH".to_owned() },
-            "timedout" => AttemptOutcome::TimedOut { limit: Millis::from_seconds(30) },
+            "lost" => AttemptOutcome::NodeLost {
+                node,
+                reason: "lost its task keeper".to_owned(),
+            },
+            "notstarted" => AttemptOutcome::NotStarted {
+                reason: "no program 'solver' in PATH".to_owned(),
+            },
+            "timedout" => AttemptOutcome::TimedOut {
+                limit: Millis::from_seconds(30),
+            },
             word => match word.split_once('=') {
                 Some(("exit", code)) => AttemptOutcome::Exited { code: number(code) },
                 Some(("signal", signal)) => AttemptOutcome::Signaled { signal: number(signal) },

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use proto::client::Refusal;
-use proto::control::{Hello, Order};
+use proto::control::Hello;
 use proto::event::Event;
 use proto::frame::VERSION;
-use proto::ids::{BootId, GroupName, NodeId, NodeName, PoolName};
+use proto::ids::{BootId, GroupName, JobId, NodeId, NodeName, PoolName};
 use proto::model::node::{Inventory, Liveness};
 use proto::model::owner::{Caller, Owner, Role};
 use proto::stored::{Change, Row, RowKey, TokenRow};
@@ -35,15 +35,28 @@ pub(crate) struct Round {
 impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         settings.check().expect("clocks that hold");
-        let now = Now { wall: Timestamp(EPOCH), monotonic: Monotonic(0) };
+        let now = Now {
+            wall: Timestamp(EPOCH),
+            monotonic: Monotonic(0),
+        };
         let mut cluster = Cluster::new(settings);
         cluster.advance(now);
-        Self { cluster, settings, now, store: BTreeMap::new(), tokens: 0 }
+        Self {
+            cluster,
+            settings,
+            now,
+            store: BTreeMap::new(),
+            tokens: 0,
+        }
     }
 
     /// One input and the placement pass after it, as the head node's round has it.
     pub(crate) fn round(&mut self, input: &Input) -> Round {
-        let mut round = Round { answer: Ok(Answer::None), events: Vec::new(), actions: Vec::new() };
+        let mut round = Round {
+            answer: Ok(Answer::None),
+            events: Vec::new(),
+            actions: Vec::new(),
+        };
         self.cluster.advance(self.now);
         match scheduler::decide(&self.cluster, input, self.now) {
             Ok(decision) => {
@@ -56,11 +69,17 @@ impl World {
         self.expect_consistent();
         if let (Input::NodeUp { node, hello }, Ok(_)) = (input, &round.answer) {
             let orders = scheduler::resync(&self.cluster, *node, &hello.held);
-            round.actions.extend(orders.into_iter().map(|order| Action::Order { node: *node, order }));
+            round
+                .actions
+                .extend(orders.into_iter().map(|order| Action::Order { node: *node, order }));
         }
         let plan = scheduler::plan(&self.cluster, self.now);
         self.carry_out(&mut round, plan.events);
-        assert_eq!(scheduler::plan(&self.cluster, self.now).events, [], "one pass places all that fits");
+        assert_eq!(
+            scheduler::plan(&self.cluster, self.now).events,
+            [],
+            "one pass places all that fits"
+        );
         self.commit();
         self.expect_consistent();
         self.expect_restorable();
@@ -123,7 +142,11 @@ impl World {
             }
             rows
         };
-        assert_eq!(compared(&restored), compared(&self.cluster), "the store holds what memory holds");
+        assert_eq!(
+            compared(&restored),
+            compared(&self.cluster),
+            "the store holds what memory holds"
+        );
     }
 
     /// The head node is killed and starts again.
@@ -138,6 +161,14 @@ impl World {
         self.now.monotonic = self.now.monotonic + span;
     }
 
+    /// The number that the next job gets.
+    pub(crate) fn next_job(&self) -> JobId {
+        match self.store.get(&RowKey::Meta) {
+            Some(Row::Meta(meta)) => meta.next_job,
+            _ => JobId(1),
+        }
+    }
+
     /// A row as it is on disk.
     pub(crate) fn stored(&self, key: &RowKey) -> Option<&Row> {
         self.store.get(key)
@@ -149,14 +180,26 @@ impl World {
         let token = TokenRow {
             hash: format!("token{}", self.tokens),
             pool: PoolName::new(pool).expect("a pool name"),
-            groups: groups.iter().map(|name| GroupName::new(name).expect("a group name")).collect(),
+            groups: groups
+                .iter()
+                .map(|name| GroupName::new(name).expect("a group name"))
+                .collect(),
             expires_at: self.now.wall + Millis(1),
             uses_left: 1,
         };
         let hash = token.hash.clone();
-        self.round(&Input::MakeToken { caller: root(), token }).answer.expect("a token");
+        self.round(&Input::MakeToken { caller: root(), token })
+            .answer
+            .expect("a token");
         let name = NodeName::new(name).expect("a node name");
-        match self.round(&Input::Join { secret_hash: hash, name }).answer.expect("joins") {
+        match self
+            .round(&Input::Join {
+                secret_hash: hash,
+                name,
+            })
+            .answer
+            .expect("joins")
+        {
             Answer::Joined { node, .. } => node,
             other => panic!("a join is answered by {other:?}"),
         }
@@ -165,7 +208,10 @@ impl World {
     pub(crate) fn node_up(&mut self, hello: Hello) -> Round {
         let node = self.cluster.node_by_name(&hello.name).expect("a node of that name").id;
         self.cluster.heard(node, self.now.monotonic);
-        self.round(&Input::NodeUp { node, hello: Box::new(hello) })
+        self.round(&Input::NodeUp {
+            node,
+            hello: Box::new(hello),
+        })
     }
 
     pub(crate) fn heard(&mut self, node: NodeId) -> Round {
@@ -179,7 +225,11 @@ pub(crate) fn hello(name: &str, cores: u32, boot: u128) -> Hello {
         version: VERSION,
         name: NodeName::new(name).expect("a node name"),
         boot: BootId(boot),
-        inventory: Inventory { cores, memory_bytes: 1 << 30, ..Inventory::default() },
+        inventory: Inventory {
+            cores,
+            memory_bytes: 1 << 30,
+            ..Inventory::default()
+        },
         peer: "127.0.0.1:1".parse().expect("an address"),
         held: Vec::new(),
     }
@@ -187,17 +237,23 @@ pub(crate) fn hello(name: &str, cores: u32, boot: u128) -> Hello {
 
 pub(crate) fn user(name: &str) -> Caller {
     let uid = 1000 + u32::from(name.as_bytes()[0]);
-    Caller { owner: Owner { name: name.to_owned(), uid, gid: uid }, role: Role::User }
+    Caller {
+        owner: Owner {
+            name: name.to_owned(),
+            uid,
+            gid: uid,
+        },
+        role: Role::User,
+    }
 }
 
 pub(crate) fn root() -> Caller {
-    Caller { owner: Owner { name: "root".to_owned(), uid: 0, gid: 0 }, role: Role::Administrator }
-}
-
-/// The order in an action, with its receiver.
-pub(crate) fn order(action: &Action) -> Option<(NodeId, &Order)> {
-    match action {
-        Action::Order { node, order } => Some((*node, order)),
-        Action::Disconnect { .. } => None,
+    Caller {
+        owner: Owner {
+            name: "root".to_owned(),
+            uid: 0,
+            gid: 0,
+        },
+        role: Role::Administrator,
     }
 }

@@ -1,0 +1,514 @@
+//! Random stories: jobs come and are canceled, nodes break, hang, restart and come back, the head node is killed; nodes
+//! obey orders, keep reports until they are taken, repeat them, and stop what is fenced when their lease is over. The
+//! checker watches events, and the nodes themselves see to it that no task runs twice.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proto::control::{HeldAttempt, HeldState, Order, Report, Timing};
+use proto::ids::{AttemptId, BootId, JobId, NodeId, SubmissionId, TaskId};
+use proto::model::job::{JobSpec, Priority};
+use proto::model::node::{AdminState, Liveness};
+use proto::model::task::{AttemptOutcome, Request, TaskSpec};
+use proto::stored::{Row, RowKey};
+use proto::units::{Millis, Monotonic};
+use scheduler::{Action, Input, Settings};
+
+use crate::checker::Checker;
+use crate::world::{Round, World, hello, root, user};
+
+const NODES: u32 = 4;
+const SLOTS: u32 = 3;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit {
+        request: Request,
+        tasks: usize,
+        priority: i32,
+        rerunnable: bool,
+        exclusive: bool,
+        alone: bool,
+        limit: bool,
+    },
+    Cancel {
+        job: u64,
+        force: bool,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Break {
+        node: usize,
+        noticed: bool,
+    },
+    Connect {
+        node: usize,
+    },
+    Reboot {
+        node: usize,
+    },
+    Finish {
+        node: usize,
+        code: i32,
+    },
+    Deliver {
+        node: usize,
+        twice: bool,
+    },
+    Switch {
+        node: usize,
+        online: bool,
+    },
+    KillHead,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let node = 0..NODES as usize;
+    let request = prop_oneof![
+        3 => (1..=SLOTS).prop_map(|count| Request::Cores { count }),
+        1 => (SLOTS + 1..=NODES * SLOTS).prop_map(|count| Request::Cores { count }),
+        2 => (1..=NODES).prop_map(|count| Request::Nodes { count }),
+    ];
+    let submit = (
+        request,
+        1..4usize,
+        -1..2i32,
+        prop::array::uniform4(any::<bool>()),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(request, tasks, priority, [rerunnable, exclusive, alone, rarely], limit)| Step::Submit {
+                request,
+                tasks,
+                priority,
+                rerunnable,
+                exclusive: exclusive && rarely,
+                alone: alone && rarely,
+                limit: limit && rarely,
+            },
+        );
+    prop_oneof![
+        6 => submit,
+        1 => (1..12u64, any::<bool>()).prop_map(|(job, force)| Step::Cancel { job, force }),
+        4 => (1..60u64).prop_map(|seconds| Step::Pass { seconds }),
+        3 => (node.clone(), any::<bool>()).prop_map(|(node, noticed)| Step::Break { node, noticed }),
+        4 => node.clone().prop_map(|node| Step::Connect { node }),
+        1 => node.clone().prop_map(|node| Step::Reboot { node }),
+        5 => (node.clone(), 0..2i32).prop_map(|(node, code)| Step::Finish { node, code }),
+        6 => (node.clone(), any::<bool>()).prop_map(|(node, twice)| Step::Deliver { node, twice }),
+        1 => (node, any::<bool>()).prop_map(|(node, online)| Step::Switch { node, online }),
+        1 => Just(Step::KillHead),
+    ]
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn promises_hold_whatever_fails(steps in prop::collection::vec(step(), 1..80)) {
+        let mut simulation = Simulation::new();
+        for step in steps {
+            simulation.step(step);
+        }
+        simulation.let_end();
+    }
+}
+
+/// What a node has of an attempt.
+struct Part {
+    task: TaskId,
+    runs: bool,
+    rerunnable: bool,
+    over: bool,
+}
+
+struct Node {
+    id: NodeId,
+    name: String,
+    boot: u128,
+    connected: bool,
+    held: BTreeMap<AttemptId, Part>,
+    /// Not yet taken by the head node.
+    reports: Vec<Report>,
+    acknowledged: Monotonic,
+}
+
+struct Simulation {
+    world: World,
+    checker: Checker,
+    nodes: Vec<Node>,
+    submissions: u128,
+}
+
+impl Simulation {
+    fn new() -> Self {
+        let seconds = Millis::from_seconds;
+        let timing = Timing {
+            heartbeat: seconds(5),
+            lease: seconds(40),
+            kill_grace: seconds(5),
+        };
+        let settings = Settings {
+            timing,
+            suspect_after: seconds(15),
+            lost_after: seconds(60),
+            drift: seconds(10),
+        };
+        let mut new = Self {
+            world: World::new(settings),
+            checker: Checker::default(),
+            nodes: Vec::new(),
+            submissions: 0,
+        };
+        for number in 0..NODES {
+            let name = format!("n{number}");
+            let id = new.world.join(&name, "p", &[]);
+            let acknowledged = new.world.now.monotonic;
+            let node = Node {
+                id,
+                name,
+                boot: 1,
+                connected: false,
+                held: BTreeMap::new(),
+                reports: Vec::new(),
+                acknowledged,
+            };
+            new.nodes.push(node);
+            new.connect(number as usize);
+        }
+        new
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Submit {
+                request,
+                tasks,
+                priority,
+                rerunnable,
+                exclusive,
+                alone,
+                limit,
+            } => {
+                let mut task = TaskSpec::of_command(vec!["true".to_owned()]);
+                (task.request, task.rerunnable, task.exclusive) = (request, rerunnable, alone);
+                let priority = Priority::new(priority).expect("in range");
+                let runtime_limit = limit.then(|| Millis::from_seconds(90));
+                let job = JobSpec {
+                    priority,
+                    exclusive,
+                    runtime_limit,
+                    ..JobSpec::default()
+                };
+                self.submissions += 1;
+                let submission = SubmissionId(self.submissions);
+                let input = Input::Submit {
+                    caller: user("ann"),
+                    submission,
+                    job: Box::new(job),
+                    tasks: vec![task; tasks],
+                };
+                self.round(&input).answer.expect("a submission is taken");
+                let jobs = self.world.next_job();
+                self.round(&input).answer.expect("and taken once");
+                assert_eq!(self.world.next_job(), jobs);
+            }
+            Step::Cancel { job, force } => {
+                // Most of these jobs are over or were never made, and refused.
+                drop(self.round(&Input::CancelJob {
+                    caller: root(),
+                    job: JobId(job),
+                    force,
+                    message: String::new(),
+                }));
+            }
+            Step::Pass { seconds } => self.pass(Millis::from_seconds(seconds)),
+            Step::Break { node, noticed } => {
+                self.nodes[node].connected = false;
+                if noticed {
+                    let node = self.nodes[node].id;
+                    self.round(&Input::NodeGone { node });
+                }
+            }
+            Step::Connect { node } => self.connect(node),
+            Step::Reboot { node } => {
+                let node = &mut self.nodes[node];
+                node.connected = false;
+                node.boot += 1;
+                node.held.clear();
+                node.reports.clear();
+            }
+            Step::Finish { node, code } => self.finish(node, code),
+            Step::Deliver { node, twice } => self.deliver(node, twice),
+            Step::Switch { node, online } => {
+                let admin = if online {
+                    AdminState::Online
+                } else {
+                    AdminState::Offline
+                };
+                let name = self.nodes[node].name.parse().expect("a name");
+                // Refused when it is there already.
+                drop(self.round(&Input::SwitchNodes {
+                    caller: root(),
+                    nodes: vec![name],
+                    admin,
+                }));
+            }
+            Step::KillHead => {
+                self.world.restart();
+                for node in &mut self.nodes {
+                    node.connected = false;
+                }
+            }
+        }
+    }
+
+    fn round(&mut self, input: &Input) -> Round {
+        let round = self.world.round(input);
+        self.checker.see(&round.events);
+        for action in &round.actions {
+            self.act(action);
+        }
+        round
+    }
+
+    fn act(&mut self, action: &Action) {
+        let id = match action {
+            Action::Order { node, .. } | Action::Disconnect { node, .. } => *node,
+        };
+        let index = self.nodes.iter().position(|node| node.id == id).expect("a node");
+        if !self.nodes[index].connected {
+            return; // Lost; its next hello brings it again.
+        }
+        match action {
+            Action::Disconnect { .. } => self.nodes[index].connected = false,
+            Action::Order { order, .. } => self.obey(index, order),
+        }
+    }
+
+    fn obey(&mut self, index: usize, order: &Order) {
+        let at = self.world.now.wall;
+        match order {
+            Order::Start(start) => {
+                if self.nodes[index].held.contains_key(&start.attempt) {
+                    return;
+                }
+                self.expect_alone(start.task, start.attempt);
+                let runs = start.nodes[0].node == self.nodes[index].id;
+                let part = Part {
+                    task: start.task,
+                    runs,
+                    rerunnable: start.rerunnable,
+                    over: false,
+                };
+                let node = &mut self.nodes[index];
+                node.held.insert(start.attempt, part);
+                if runs {
+                    node.reports.push(Report::Started {
+                        attempt: start.attempt,
+                        at,
+                    });
+                }
+            }
+            Order::Stop { attempt, .. } => {
+                let node = &mut self.nodes[index];
+                if let Some(part) = node.held.get_mut(attempt).filter(|part| part.runs && !part.over) {
+                    part.over = true;
+                    node.reports.push(Report::Ended {
+                        attempt: *attempt,
+                        outcome: AttemptOutcome::Stopped,
+                        at,
+                    });
+                }
+            }
+            Order::Release { attempt } => {
+                let node = &mut self.nodes[index];
+                node.held.remove(attempt);
+                node.reports.push(Report::Released { attempt: *attempt });
+            }
+            Order::Unknown => {}
+        }
+    }
+
+    /// The promise itself, seen from the nodes: wherever they are, none has a living part of another try.
+    fn expect_alone(&self, task: TaskId, attempt: AttemptId) {
+        for node in &self.nodes {
+            let other = node
+                .held
+                .iter()
+                .find(|(id, part)| part.task == task && !part.over && **id != attempt);
+            assert!(
+                other.is_none(),
+                "task {task} starts as {attempt} while {} has {:?}",
+                node.name,
+                other.map(|o| o.0)
+            );
+        }
+    }
+
+    fn connect(&mut self, index: usize) {
+        let at = self.world.now.wall;
+        let node = &mut self.nodes[index];
+        let mut hello = hello(&node.name, SLOTS, node.boot);
+        for (attempt, part) in &node.held {
+            let state = match (part.over, part.runs) {
+                (true, _) => HeldState::Ended,
+                (false, true) => HeldState::Running { started_at: at },
+                (false, false) => HeldState::Waiting,
+            };
+            hello.held.push(HeldAttempt {
+                attempt: *attempt,
+                state,
+            });
+        }
+        node.connected = true;
+        node.acknowledged = self.world.now.monotonic;
+        let round = self.world.node_up(hello);
+        round.answer.as_ref().expect("a hello is taken");
+        self.checker.see(&round.events);
+        for action in &round.actions {
+            self.act(action);
+        }
+    }
+
+    fn finish(&mut self, index: usize, code: i32) {
+        let at = self.world.now.wall;
+        let node = &mut self.nodes[index];
+        if let Some((attempt, part)) = node.held.iter_mut().find(|(_, part)| part.runs && !part.over) {
+            part.over = true;
+            node.reports.push(Report::Ended {
+                attempt: *attempt,
+                outcome: AttemptOutcome::Exited { code },
+                at,
+            });
+        }
+    }
+
+    fn deliver(&mut self, index: usize, twice: bool) {
+        if !self.nodes[index].connected {
+            return;
+        }
+        let (node, boot) = (self.nodes[index].id, BootId(self.nodes[index].boot));
+        self.heard(index);
+        for report in std::mem::take(&mut self.nodes[index].reports) {
+            let input = Input::Report { node, boot, report };
+            self.round(&input);
+            if twice {
+                let again = self.world.round(&input);
+                assert_eq!(again.events, [], "a repeated report changes nothing");
+            }
+            if let Input::Report {
+                report: Report::Ended { attempt, .. },
+                ..
+            } = input
+            {
+                self.nodes[index].held.remove(&attempt);
+            }
+        }
+    }
+
+    fn heard(&mut self, index: usize) {
+        let id = self.nodes[index].id;
+        let now = self.world.now.monotonic;
+        self.nodes[index].acknowledged = now;
+        self.world.cluster.heard(id, now);
+        let up = self
+            .world
+            .cluster
+            .node(id)
+            .is_some_and(|row| matches!(row.liveness, Liveness::Up { .. }));
+        if !up {
+            self.round(&Input::Heard { node: id });
+        }
+    }
+
+    fn pass(&mut self, span: Millis) {
+        let mut left = span;
+        while left > Millis(0) {
+            let step = left.min(self.world.settings.timing.heartbeat);
+            left = left - step;
+            self.world.pass(step);
+            for index in 0..self.nodes.len() {
+                if self.nodes[index].connected {
+                    self.heard(index);
+                } else {
+                    self.fence(index);
+                }
+            }
+            if self
+                .world
+                .cluster
+                .next_deadline()
+                .is_some_and(|at| at <= self.world.now.monotonic)
+            {
+                self.round(&Input::Tick);
+            }
+        }
+    }
+
+    /// A node that cannot reach the head ends what may be started elsewhere, as late as it is allowed to.
+    fn fence(&mut self, index: usize) {
+        let now = self.world.now;
+        let timing = self.world.settings.timing;
+        let node = &mut self.nodes[index];
+        if now.monotonic < node.acknowledged + timing.lease + timing.kill_grace {
+            return;
+        }
+        for (attempt, part) in node.held.iter_mut().filter(|(_, part)| part.rerunnable && !part.over) {
+            part.over = true;
+            node.reports.push(match part.runs {
+                true => Report::Ended {
+                    attempt: *attempt,
+                    outcome: AttemptOutcome::Fenced,
+                    at: now.wall,
+                },
+                false => Report::Released { attempt: *attempt },
+            });
+        }
+    }
+
+    /// Faults stop, programs end: every job must end, and nothing stays held.
+    fn let_end(&mut self) {
+        let all = Input::SwitchNodes {
+            caller: root(),
+            nodes: Vec::new(),
+            admin: AdminState::Online,
+        };
+        drop(self.round(&all)); // Refused when all are online.
+        for index in 0..self.nodes.len() {
+            self.connect(index);
+        }
+        for _ in 0..1000 {
+            if self.world.cluster.jobs().count() == 0 && self.world.cluster.attempts().count() == 0 {
+                break;
+            }
+            for index in 0..self.nodes.len() {
+                if !self.nodes[index].connected {
+                    self.connect(index);
+                }
+                self.finish(index, 0);
+                self.deliver(index, false);
+            }
+            self.pass(Millis::from_seconds(1));
+        }
+        self.checker.expect_done();
+        assert_eq!(self.world.cluster.jobs().count(), 0, "ended jobs leave memory");
+        for number in 1..self.world.next_job().0 {
+            let row = self.world.stored(&RowKey::Job(JobId(number)));
+            assert!(
+                matches!(row, Some(Row::Job(job)) if job.state.is_ended()),
+                "job {number} is on disk as over"
+            );
+        }
+        for node in &self.nodes {
+            assert_eq!(self.world.cluster.slots_held(node.id), 0);
+            assert!(
+                node.held.values().all(|part| part.over),
+                "{} still has something",
+                node.name
+            );
+        }
+    }
+}
