@@ -1,0 +1,457 @@
+//! One sample of each message and row, with every field that it can have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::client::{Greeted, Greeting, JobFilter, Refusal, RefusalCode, Reply, Request};
+use proto::control::{
+    AllocatedNode, AllocationAuthority, FileReply, FileRequest, HeadMessage, HeldAttempt, HeldState, Hello, Join,
+    JoinReply, NodeMessage, Order, Report, StartOrder, TaskFile, Timing,
+};
+use proto::frame::Version;
+use proto::ids::{
+    AttemptId, BootId, GroupName, JobId, LaunchId, NodeId, NodeName, PoolName, Rank, Sequence, SubmissionId, TaskId,
+    TaskNumber,
+};
+use proto::launch::{
+    AgentReply, AgentRequest, AllocationView, KeyValue, LauncherMessage, OutputStream, ProxyMessage, RankStatus,
+};
+use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
+use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, Priority, TaskCounts};
+use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
+use proto::model::owner::{Owner, Role};
+use proto::model::pool::{GroupRow, PoolRow};
+use proto::model::task::{AttemptOutcome, Request as Need, TaskOutcome, TaskRow, TaskSpec, TaskState};
+use proto::stored::{MetaRow, Row, SubmissionRow, TokenRow};
+use proto::units::{Millis, Timestamp};
+
+use super::{Line, line};
+
+const VERSION: Version = Version { major: 1, minor: 0 };
+const ATTEMPT: AttemptId = AttemptId(7);
+const NODE: NodeId = NodeId(2);
+
+pub(super) fn all() -> Vec<Line> {
+    [control(), client(), launch(), rows()].into_iter().flatten().collect()
+}
+
+fn node_name() -> NodeName {
+    NodeName::new("node2").expect("a name")
+}
+
+fn pool_name() -> PoolName {
+    PoolName::new("local").expect("a name")
+}
+
+fn group_name() -> GroupName {
+    GroupName::new("AzureNodes").expect("a name")
+}
+
+fn owner() -> Owner {
+    Owner {
+        name: "ann".to_owned(),
+        uid: 1000,
+        gid: 100,
+    }
+}
+
+fn task_id() -> TaskId {
+    TaskId {
+        job: JobId(12),
+        number: TaskNumber(1),
+    }
+}
+
+fn inventory() -> Inventory {
+    Inventory {
+        cores: 2,
+        core_ids: vec![0, 1],
+        memory_bytes: 1 << 34,
+        hostname: "h".to_owned(),
+        os: "o".to_owned(),
+        kernel: "k".to_owned(),
+        arch: "x86_64".to_owned(),
+        version: "0.1.0".to_owned(),
+        addresses: vec![[127, 0, 0, 2].into()],
+    }
+}
+
+fn allocated() -> AllocatedNode {
+    AllocatedNode {
+        node: NODE,
+        name: node_name(),
+        slots: 2,
+        peer: ([127, 0, 0, 2], 4000).into(),
+    }
+}
+
+fn env() -> BTreeMap<String, Option<String>> {
+    [("A".to_owned(), Some("b".to_owned())), ("GONE".to_owned(), None)].into()
+}
+
+fn task_spec() -> TaskSpec {
+    TaskSpec {
+        name: "t".to_owned(),
+        command: vec!["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()],
+        request: Need::Nodes { count: 4 },
+        exclusive: true,
+        rerunnable: false,
+        runtime_limit: Some(Millis(60_000)),
+        workdir: Some("/tmp".to_owned()),
+        stdout: Some("out".to_owned()),
+        stderr: Some("err".to_owned()),
+        env: env(),
+        max_requeues: 3,
+    }
+}
+
+fn job_spec() -> JobSpec {
+    JobSpec {
+        name: "j".to_owned(),
+        priority: Priority::new(500).expect("in range"),
+        pool: Some(pool_name()),
+        node_groups: vec![group_name()],
+        requested_nodes: vec![node_name()],
+        exclusive: true,
+        runtime_limit: Some(Millis(3_600_000)),
+        env: env(),
+    }
+}
+
+fn job_row() -> JobRow {
+    JobRow {
+        id: JobId(12),
+        owner: owner(),
+        spec: job_spec(),
+        state: JobState::Ended {
+            started_at: Some(Timestamp(5)),
+            ended_at: Timestamp(9),
+            outcome: JobOutcome::Failed { reason: "r".to_owned() },
+        },
+        counts: TaskCounts {
+            queued: 1,
+            running: 2,
+            finished: 3,
+            failed: 4,
+            canceled: 5,
+        },
+        next_task: TaskNumber(16),
+        submitted_at: Timestamp(4),
+    }
+}
+
+fn start_order() -> StartOrder {
+    StartOrder {
+        attempt: ATTEMPT,
+        task: task_id(),
+        job_name: "j".to_owned(),
+        task_name: "t".to_owned(),
+        requeues: 1,
+        owner: owner(),
+        nodes: vec![allocated()],
+        command: vec!["true".to_owned()],
+        workdir: None,
+        stdout: None,
+        stderr: None,
+        env: env(),
+        runtime_limit: None,
+        exclusive: false,
+        rerunnable: true,
+        authority: Some(AllocationAuthority { seed: vec![1; 32] }),
+    }
+}
+
+fn control() -> Vec<Line> {
+    let hello = Hello {
+        version: VERSION,
+        name: node_name(),
+        boot: BootId(5),
+        inventory: inventory(),
+        peer: ([127, 0, 0, 2], 4000).into(),
+        held: vec![HeldAttempt {
+            attempt: ATTEMPT,
+            state: HeldState::Running {
+                started_at: Timestamp(3),
+            },
+        }],
+    };
+    let reports = vec![
+        Report::Started {
+            attempt: ATTEMPT,
+            at: Timestamp(3),
+        },
+        Report::Ended {
+            attempt: ATTEMPT,
+            outcome: AttemptOutcome::Exited { code: 3 },
+            at: Timestamp(4),
+        },
+        Report::Released { attempt: ATTEMPT },
+    ];
+    let orders = vec![
+        Order::Start(Box::new(start_order())),
+        Order::Stop {
+            attempt: ATTEMPT,
+            grace: Millis(15_000),
+        },
+        Order::Release { attempt: ATTEMPT },
+    ];
+    let welcome = HeadMessage::Welcome {
+        version: VERSION,
+        cluster: "c".to_owned(),
+        timing: Timing::default(),
+    };
+    let joined = JoinReply::Joined {
+        node: NODE,
+        pool: pool_name(),
+        groups: vec![group_name()],
+        certificate: vec![1, 2],
+        authority: vec![3, 4],
+    };
+    let join = Join {
+        version: VERSION,
+        secret: "ab".to_owned(),
+        name: node_name(),
+        request: vec![5, 6],
+    };
+    let file = FileRequest {
+        job: JobId(12),
+        attempt: ATTEMPT,
+        file: TaskFile::Stdout,
+        last_bytes: 4000,
+    };
+    vec![
+        line("control.hello", &NodeMessage::Hello(Box::new(hello))),
+        line("control.heartbeat", &NodeMessage::Heartbeat { number: 9 }),
+        line("control.reports", &NodeMessage::Reports { number: 4, reports }),
+        line("control.welcome", &welcome),
+        line("control.refused", &HeadMessage::Refused { reason: "r".to_owned() }),
+        line("control.orders", &HeadMessage::Orders { orders }),
+        line("control.reports_taken", &HeadMessage::ReportsTaken { number: 4 }),
+        line("control.heartbeat_taken", &HeadMessage::HeartbeatTaken { number: 9 }),
+        line("control.join", &join),
+        line("control.joined", &joined),
+        line("control.file_request", &file),
+        line(
+            "control.file_tail",
+            &FileReply::Tail {
+                skipped: 5,
+                bytes: b"end".to_vec(),
+            },
+        ),
+        line("control.file_missing", &FileReply::Missing { reason: "r".to_owned() }),
+    ]
+}
+
+fn client() -> Vec<Line> {
+    let submit = Request::Submit {
+        submission: SubmissionId(5),
+        job: Box::new(job_spec()),
+        tasks: vec![task_spec()],
+    };
+    let filter = JobFilter {
+        all_users: true,
+        ended: true,
+        user: Some("ann".to_owned()),
+        states: vec!["Queued".to_owned()],
+        name: Some("j".to_owned()),
+    };
+    let greeted = Greeted::Welcome {
+        version: VERSION,
+        cluster: "c".to_owned(),
+        user: "ann".to_owned(),
+        role: Role::User,
+    };
+    let refusal = Refusal {
+        code: RefusalCode::NotFound,
+        what: "w".to_owned(),
+        remedy: "r".to_owned(),
+    };
+    vec![
+        line("client.greeting", &Greeting { version: VERSION }),
+        line("client.greeted", &greeted),
+        line("client.submit", &submit),
+        line("client.list_jobs", &Request::ListJobs { filter }),
+        line(
+            "client.cancel",
+            &Request::CancelJob {
+                job: JobId(12),
+                force: true,
+                message: "m".to_owned(),
+            },
+        ),
+        line(
+            "client.view_task",
+            &Request::ViewTask {
+                task: task_id(),
+                output_bytes: 4000,
+            },
+        ),
+        line(
+            "client.switch",
+            &Request::SwitchNodes {
+                nodes: vec![node_name()],
+                admin: AdminState::Draining,
+            },
+        ),
+        line(
+            "client.submitted",
+            &Reply::Submitted {
+                job: JobId(12),
+                sequence: Sequence(40),
+                repeated: false,
+            },
+        ),
+        line(
+            "client.done",
+            &Reply::Done {
+                sequence: Sequence(40),
+                notes: vec!["n".to_owned()],
+            },
+        ),
+        line(
+            "client.job",
+            &Reply::Job {
+                job: Box::new(job_row()),
+            },
+        ),
+        line("client.refused", &Reply::Refused(refusal)),
+    ]
+}
+
+fn launch() -> Vec<Line> {
+    let view = AllocationView {
+        attempt: ATTEMPT,
+        task: task_id(),
+        nodes: vec![allocated()],
+        here: NODE,
+        address: [127, 0, 0, 2].into(),
+    };
+    let output = ProxyMessage::Output {
+        rank: Rank(3),
+        stream: OutputStream::Stderr,
+        bytes: b"line\n".to_vec(),
+    };
+    let pairs = vec![KeyValue {
+        key: "k".to_owned(),
+        value: "v".to_owned(),
+    }];
+    let start = AgentRequest::StartProxy {
+        launch: LaunchId(8),
+        rendezvous: ([127, 0, 0, 2], 5000).into(),
+    };
+    vec![
+        line("launch.describe", &AgentRequest::Describe { version: VERSION }),
+        line("launch.certify", &AgentRequest::Certify { request: vec![1, 2] }),
+        line("launch.start_proxy", &start),
+        line("launch.allocation", &AgentReply::Allocation(Box::new(view))),
+        line(
+            "launch.certified",
+            &AgentReply::Certified {
+                certificate: vec![1],
+                authority: vec![2],
+            },
+        ),
+        line(
+            "launch.hello",
+            &ProxyMessage::Hello {
+                version: VERSION,
+                launch: LaunchId(8),
+                node: NODE,
+            },
+        ),
+        line("launch.output", &output),
+        line("launch.fence", &ProxyMessage::Fence { pairs: pairs.clone() }),
+        line(
+            "launch.exited",
+            &ProxyMessage::Exited {
+                rank: Rank(3),
+                status: RankStatus::Signaled { signal: 9 },
+            },
+        ),
+        line("launch.fence_done", &LauncherMessage::FenceDone { pairs }),
+        line("launch.input", &LauncherMessage::Input { bytes: vec![7] }),
+        line("launch.stop", &LauncherMessage::Stop),
+    ]
+}
+
+fn rows() -> Vec<Line> {
+    let task = TaskRow {
+        id: task_id(),
+        spec: task_spec(),
+        state: TaskState::Ended {
+            started_at: Some(Timestamp(5)),
+            ended_at: Timestamp(9),
+            outcome: TaskOutcome::Failed {
+                cause: AttemptOutcome::NodeLost {
+                    node: NODE,
+                    reason: "r".to_owned(),
+                },
+            },
+        },
+        requeues: 1,
+        last_attempt: Some(ATTEMPT),
+        last_nodes: vec![NODE],
+        exit_code: Some(3),
+    };
+    let node = NodeRow {
+        id: NODE,
+        name: node_name(),
+        pool: pool_name(),
+        groups: BTreeSet::from([group_name()]),
+        inventory: Some(inventory()),
+        slots: 2,
+        admin: AdminState::Online,
+        liveness: Liveness::Up { since: Timestamp(2) },
+        boot: Some(BootId(5)),
+        peer: Some(([127, 0, 0, 2], 4000).into()),
+        joined_at: Timestamp(1),
+    };
+    let attempt = AttemptRow {
+        id: ATTEMPT,
+        task: task_id(),
+        shares: vec![Share {
+            node: NODE,
+            slots: 2,
+            held: Held::Yes,
+        }],
+        phase: AttemptPhase::Running {
+            started_at: Timestamp(5),
+        },
+        granted_at: Timestamp(4),
+    };
+    let token = TokenRow {
+        hash: "ab".to_owned(),
+        pool: pool_name(),
+        groups: vec![group_name()],
+        expires_at: Timestamp(99),
+        uses_left: 3,
+    };
+    let submission = SubmissionRow {
+        id: SubmissionId(5),
+        uid: 1000,
+        job: JobId(12),
+    };
+    vec![
+        line("row.meta", &Row::Meta(MetaRow::default())),
+        line(
+            "row.pool",
+            &Row::Pool(PoolRow {
+                name: pool_name(),
+                slots_per_node: Some(4),
+                created_at: Timestamp(1),
+            }),
+        ),
+        line(
+            "row.group",
+            &Row::Group(GroupRow {
+                name: group_name(),
+                created_at: Timestamp(1),
+            }),
+        ),
+        line("row.node", &Row::Node(Box::new(node))),
+        line("row.job", &Row::Job(Box::new(job_row()))),
+        line("row.task", &Row::Task(Box::new(task))),
+        line("row.attempt", &Row::Attempt(attempt)),
+        line("row.submission", &Row::Submission(submission)),
+        line("row.token", &Row::Token(token)),
+    ]
+}
