@@ -47,7 +47,7 @@ impl Default for MetaRow {
 pub struct SubmissionRow {
     /// Made by the client.
     pub id: SubmissionId,
-    /// Whose it is: a repeat by somebody else is another submission.
+    /// Whose it is: the same id from somebody else is refused.
     pub uid: u32,
     /// What it became.
     pub job: JobId,

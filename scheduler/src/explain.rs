@@ -41,7 +41,7 @@ pub fn explain(cluster: &Cluster, id: JobId) -> Option<Why> {
         let cause = class
             .excludes(row)
             .or_else(|| hindrance(row))
-            .or((row.slots < least).then_some(Cause::TooSmall));
+            .or_else(|| (row.slots < least).then_some(Cause::TooSmall));
         if let Some(cause) = cause {
             *why.causes.entry(cause).or_default() += 1;
             continue;

@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod class;
 mod floor;
+mod members;
 mod queue;
 mod restore;
 

@@ -195,7 +195,11 @@ fn waiting_for(cluster: &Cluster, group: &GroupName) -> Vec<String> {
     let asking = |job: &&JobRow| job.counts.queued > 0 && job.spec.node_groups.contains(group);
     match cluster.jobs().filter(asking).count() {
         0 => Vec::new(),
-        1 => vec![format!("1 job still asks for node group '{group}' and waits until it is there again")],
-        jobs => vec![format!("{jobs} jobs still ask for node group '{group}' and wait until it is there again")],
+        1 => vec![format!(
+            "1 job still asks for node group '{group}' and waits until it is there again"
+        )],
+        jobs => vec![format!(
+            "{jobs} jobs still ask for node group '{group}' and wait until it is there again"
+        )],
     }
 }

@@ -116,7 +116,9 @@ fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutco
         match task.state {
             TaskState::Queued => ledger.end_task(task.id, TaskOutcome::Canceled),
             // A node may have been lost a moment before, in this same decision.
-            TaskState::Granted { attempt } | TaskState::Running { attempt, .. } | TaskState::Stopping { attempt, .. }
+            TaskState::Granted { attempt }
+            | TaskState::Running { attempt, .. }
+            | TaskState::Stopping { attempt, .. }
                 if ledger.fate(attempt).is_some() =>
             {
                 if ledger.fate(attempt) == Some(Fate::Requeued) {

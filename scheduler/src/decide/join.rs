@@ -105,7 +105,7 @@ pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Resu
         ));
     }
     // A node that lost its folder keeps its number: what it held is settled by its hello.
-    let node = known.map_or(ledger.cluster.meta().next_node, |row| row.id);
+    let node = known.map_or_else(|| ledger.cluster.meta().next_node, |row| row.id);
     add_missing_groups(ledger, &token.groups);
     ledger.push(Event::TokenUsed { hash: hash.to_owned() });
     let (pool, groups) = (token.pool.clone(), token.groups.clone());

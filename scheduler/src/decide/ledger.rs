@@ -95,14 +95,22 @@ impl<'a> Ledger<'a> {
         at: Timestamp,
         gone: impl Fn(NodeId) -> bool,
     ) {
-        for share in attempt.shares.iter().filter(|share| share.held == Held::Yes && gone(share.node)) {
+        for share in attempt
+            .shares
+            .iter()
+            .filter(|share| share.held == Held::Yes && gone(share.node))
+        {
             self.release(attempt.id, share.node);
         }
         if self.concluded.contains_key(&attempt.id) {
             return;
         }
         let verdict = self.cluster.task(attempt.task).map(|task| verdict(task, &outcome));
-        self.events.push(Event::AttemptEnded { attempt: attempt.id, outcome, at });
+        self.events.push(Event::AttemptEnded {
+            attempt: attempt.id,
+            outcome,
+            at,
+        });
         let fate = match verdict {
             Some(Verdict::Again) => {
                 self.events.push(Event::TaskRequeued { task: attempt.task });
@@ -186,7 +194,7 @@ impl<'a> Ledger<'a> {
         let Some((number, cause)) = first.min_by_key(|(number, _)| *number) else {
             return JobOutcome::Finished;
         };
-        let mut reason = format!("task {number} {}", self.words(cause));
+        let mut reason = format!("task {number} {}", self.words(TaskId { job: id, number }, cause));
         if failures > 1 {
             reason.push_str(&format!(", and {} more failed", counted(failures - 1, "task")));
         }
@@ -194,14 +202,18 @@ impl<'a> Ledger<'a> {
     }
 
     /// What happened to a task, following its number.
-    fn words(&self, cause: &AttemptOutcome) -> String {
+    fn words(&self, task: TaskId, cause: &AttemptOutcome) -> String {
         match cause {
             AttemptOutcome::Exited { code } => format!("failed with exit code {code}"),
             AttemptOutcome::Signaled { signal } => format!("was ended by signal {signal}"),
             AttemptOutcome::NotStarted { reason } => format!("could not be started: {reason}"),
             AttemptOutcome::TimedOut { limit } => format!("was stopped at its run time limit of {limit}"),
             AttemptOutcome::Stopped => "was stopped".to_owned(),
-            AttemptOutcome::Fenced => "was stopped by a node that could not reach the head node".to_owned(),
+            AttemptOutcome::Fenced => {
+                let node = self.cluster.task(task).and_then(|row| row.last_nodes.first().copied());
+                let node = node.map_or_else(String::new, |node| format!(" {}", self.name(node)));
+                format!("was stopped by node{node}, which could not reach the head node")
+            }
             AttemptOutcome::NodeLost { node, reason } => format!("failed: node {} {reason}", self.name(*node)),
             AttemptOutcome::Unknown => "failed for a reason that only a newer release knows".to_owned(),
         }
@@ -220,9 +232,15 @@ impl<'a> Ledger<'a> {
             *released.entry(node).or_default() += 1;
         }
         for (node, released) in released {
-            let draining = self.cluster.node(node).is_some_and(|row| row.admin == AdminState::Draining);
+            let draining = self
+                .cluster
+                .node(node)
+                .is_some_and(|row| row.admin == AdminState::Draining);
             if draining && self.cluster.attempts_on(node).count() == released {
-                self.events.push(Event::NodeSwitched { node, admin: AdminState::Offline });
+                self.events.push(Event::NodeSwitched {
+                    node,
+                    admin: AdminState::Offline,
+                });
             }
         }
     }

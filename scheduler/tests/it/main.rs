@@ -2,5 +2,7 @@
 
 mod checker;
 mod property;
+mod requests;
+mod restore;
 mod scenario;
 mod world;

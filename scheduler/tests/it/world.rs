@@ -19,6 +19,8 @@ const EPOCH: u64 = 1_000_000;
 
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
+    /// Follows events only, as the head node's read model does.
+    replica: Cluster,
     pub(crate) settings: Settings,
     pub(crate) now: Now,
     store: BTreeMap<RowKey, Row>,
@@ -43,6 +45,7 @@ impl World {
         cluster.advance(now);
         Self {
             cluster,
+            replica: Cluster::new(settings),
             settings,
             now,
             store: BTreeMap::new(),
@@ -83,6 +86,7 @@ impl World {
         self.commit();
         self.expect_consistent();
         self.expect_restorable();
+        self.expect_replayed();
         round
     }
 
@@ -90,6 +94,7 @@ impl World {
         for event in events {
             let before = self.cluster.sequence();
             self.cluster.apply(&event);
+            self.replica.apply(&event);
             assert_eq!(self.cluster.sequence().0, before.0 + 1);
             round.actions.extend(scheduler::react(&self.cluster, &event));
             round.events.push(event);
@@ -119,6 +124,14 @@ impl World {
             _ => true,
         };
         self.store.values().filter(is_live).cloned().collect()
+    }
+
+    /// The same events give the same state.
+    fn expect_replayed(&self) {
+        assert!(
+            self.replica.rows().eq(self.cluster.rows()),
+            "a replica that follows the events holds what memory holds"
+        );
     }
 
     /// Stored rows are the state: what a restart would know is what memory knows, short of who answers.
@@ -151,7 +164,8 @@ impl World {
 
     /// The head node is killed and starts again.
     pub(crate) fn restart(&mut self) {
-        self.cluster = Cluster::restore(self.settings, self.live_rows(), self.now).expect("restores");
+        let restored = || Cluster::restore(self.settings, self.live_rows(), self.now).expect("restores");
+        (self.cluster, self.replica) = (restored(), restored());
         self.commit();
         self.expect_consistent();
     }
