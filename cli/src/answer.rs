@@ -1,0 +1,175 @@
+//! What commands return. A renderer turns it into text; nothing else prints.
+
+use std::path::PathBuf;
+
+use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
+use proto::ids::{JobId, NodeId, NodeName};
+use proto::model::job::{JobOutcome, JobRow, JobState};
+use proto::model::task::TaskRow;
+use proto::model::why::Why;
+use proto::units::Timestamp;
+
+use crate::exit::Exit;
+
+/// The value of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An explanation, for people in every form.
+    Help(String),
+    /// `job submit`
+    Submitted {
+        /// The job.
+        job: JobId,
+        /// Whether this submission had been answered before.
+        repeated: bool,
+    },
+    /// `job list`
+    Jobs {
+        /// Newest first.
+        jobs: Vec<JobRow>,
+        /// Whether there are more.
+        more: bool,
+        /// Whether only own live jobs were asked for.
+        live_only: bool,
+    },
+    /// `job view`
+    Job(Box<JobRow>),
+    /// `job wait`, when the job is over.
+    Waited(Box<JobRow>),
+    /// `job why`
+    Why {
+        /// The job.
+        job: Box<JobRow>,
+        /// The reason; none when nothing of it waits.
+        why: Option<Box<Why>>,
+    },
+    /// `task list`
+    Tasks {
+        /// In order.
+        tasks: Vec<TaskRow>,
+        /// Names of their nodes.
+        names: Names,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// `task view`
+    Task {
+        /// The row.
+        task: Box<TaskRow>,
+        /// Names of its nodes.
+        names: Names,
+        /// The ends of its files.
+        files: Vec<FileEnd>,
+        /// Whether all that came is shown.
+        all: bool,
+    },
+    /// `node list`
+    Nodes(Vec<NodeView>),
+    /// `node view`
+    Node(Box<NodeView>),
+    /// `nodegroup list`
+    Groups(Vec<GroupView>),
+    /// `pool list`
+    Pools(Vec<PoolView>),
+    /// `pool view`
+    Pool(Box<PoolView>),
+    /// What was changed, one line each.
+    Notes(Vec<String>),
+    /// `muster token`
+    Token {
+        /// The whole text.
+        token: String,
+        /// When it ends.
+        expires_at: Timestamp,
+    },
+    /// `muster status`
+    Status(Box<Status>),
+    /// `muster up`
+    Up(Box<Up>),
+    /// `muster down`
+    Down(Down),
+    /// `muster env`: lines for a shell.
+    Script(String),
+}
+
+/// Names of nodes by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<(NodeId, NodeName)>);
+
+impl Names {
+    /// Names, or numbers where there is none.
+    #[must_use]
+    pub fn of(&self, nodes: &[NodeId]) -> Vec<String> {
+        let name = |id: &NodeId| {
+            let known = self.0.iter().find(|(known, _)| known == id);
+            known.map_or_else(|| format!("#{id}"), |(_, name)| name.to_string())
+        };
+        nodes.iter().map(name).collect()
+    }
+}
+
+/// How the cluster goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The head node's own facts.
+    pub head: HeadView,
+    /// Nodes.
+    pub nodes: u32,
+    /// Of these, how many answer.
+    pub up: u32,
+    /// Jobs that are not over.
+    pub jobs: u32,
+    /// Tasks that wait.
+    pub queued: u64,
+    /// Tasks that run.
+    pub running: u64,
+}
+
+/// What `muster up` found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Up {
+    /// The folder.
+    pub state: PathBuf,
+    /// The head node.
+    pub head: HeadView,
+    /// All nodes of the cluster.
+    pub nodes: Vec<NodeView>,
+    /// What was started now; nothing when all was up.
+    pub started: Vec<String>,
+    /// The account that tasks run as, when it is always the same.
+    pub runs_as: Option<String>,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+/// What `muster down` stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    /// The folder.
+    pub state: PathBuf,
+    /// What was stopped.
+    pub stopped: Vec<String>,
+    /// Tasks that ran.
+    pub tasks: u64,
+    /// Whether the folder's content was thrown away.
+    pub purged: bool,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+impl Answer {
+    /// The exit code that tells the answer.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Waited(job) => match &job.state {
+                JobState::Ended {
+                    outcome: JobOutcome::Finished,
+                    ..
+                } => Exit::Ok,
+                _ => Exit::Failed,
+            },
+            _ => Exit::Ok,
+        }
+    }
+}

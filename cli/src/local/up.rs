@@ -1,0 +1,419 @@
+//! `muster up`: starts what of the cluster does not run, and waits until it does.
+//!
+//! Every step can be repeated: a second `up` finds what the first one left and goes on from there.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proto::client::{HeadView, NodeView, Reply, Request};
+use proto::ids::{GroupName, IdError, PoolName};
+use proto::model::node::{AdminState, Liveness};
+use proto::units::{Millis, Timestamp};
+
+use super::processes::{self, Process, Role};
+use super::record::{NodeRecord, Record};
+use super::start::{self, Started};
+use super::{LocalError, StateFolder, links, node_name};
+use crate::answer::Up;
+use crate::client::{Client, ClientError};
+use crate::render::{Progress, now};
+use crate::request::UpRequest;
+
+const CLUSTER: &str = "local";
+const POOL: &str = "local";
+/// The second one because the examples of HPC Pack's documents name it.
+const GROUPS: [&str; 2] = ["ComputeNodes", "AzureNodes"];
+
+/// How many nodes when nobody says: the first story needs four.
+const NODES: u32 = 4;
+
+/// A store of many jobs takes a while to open.
+const HEAD_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A join takes milliseconds; a loaded machine takes longer.
+const NODES_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A restarted head node believes for a moment that nodes answer which it saw before; a fresh sign of life is waited for,
+/// but not for ever: an agent that was replaced quickly may give none.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// The join token must outlast the start and no more.
+const TOKEN_LIFE: Millis = Millis::from_seconds(600);
+
+/// Starts what does not run.
+///
+/// # Errors
+/// [`LocalError`]; what was started by then runs on, and the next `up` or `down` finds it.
+pub(crate) async fn up(path: &Path, request: &UpRequest, progress: &mut Progress) -> Result<Up, LocalError> {
+    let state = StateFolder::made(path)?;
+    let lock = state.lock()?;
+    let mut running = processes::running(&state);
+    if request.fresh {
+        if !running.is_empty() {
+            return Err(LocalError::IsUp {
+                state: state.path().to_owned(),
+            });
+        }
+        state.purge_content()?;
+        StateFolder::made(path)?;
+        running = Vec::new();
+    }
+    links::make(&state)?;
+    let record = Record::read(&state)?.unwrap_or_default();
+    let mut rise = Rise {
+        state,
+        record,
+        running,
+        started: Vec::new(),
+        notes: Vec::new(),
+        progress,
+    };
+    let up = rise.raise(request).await;
+    rise.progress.clear();
+    drop(lock);
+    up
+}
+
+/// One `up` at work.
+struct Rise<'a> {
+    state: StateFolder,
+    record: Record,
+    running: Vec<Process>,
+    started: Vec<String>,
+    notes: Vec<String>,
+    progress: &'a mut Progress,
+}
+
+impl Rise<'_> {
+    async fn raise(&mut self, request: &UpRequest) -> Result<Up, LocalError> {
+        let (mut client, head, address) = self.head(request.port).await?;
+        let names = self.wanted(request);
+        let nodes = self.nodes(&mut client, &names, request.cores_per_node, address).await?;
+        self.record.write(&self.state)?;
+        let root = nix::unistd::geteuid().is_root();
+        Ok(Up {
+            state: self.state.path().to_owned(),
+            head,
+            nodes,
+            started: std::mem::take(&mut self.started),
+            runs_as: (!root).then(|| client.welcome().user.clone()),
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
+    fn runs(&self, role: &Role) -> Option<&Process> {
+        self.running.iter().find(|process| process.role == *role)
+    }
+
+    /// The head node, started unless it runs.
+    async fn head(&mut self, port: Option<u16>) -> Result<(Client, HeadView, SocketAddr), LocalError> {
+        self.progress.show("starting the head node");
+        if let Some(process) = self.runs(&Role::Head) {
+            self.record.head.pid = process.pid;
+            let log = self.state.log("head");
+            let found = self.head_answers(None, &log).await?;
+            self.note_port(port, found.2);
+            self.record.head.address = found.2.to_string();
+            return Ok(found);
+        }
+        let agents_run = self
+            .running
+            .iter()
+            .any(|process| matches!(process.role, Role::Agent(_)));
+        let before: Option<SocketAddr> = self.record.head.address.parse().ok();
+        let listen = match (before, port) {
+            // Agents that run know this address and no other.
+            (Some(before), _) if agents_run => before,
+            (_, Some(port)) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            (Some(before), None) => before,
+            (None, None) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        };
+        let found = match self.start_head(listen).await {
+            // Somebody else has the port now, and nobody needs just this one.
+            Err(LocalError::Ended { .. }) if port.is_none() && !agents_run && listen.port() != 0 => {
+                self.start_head(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?
+            }
+            other => other?,
+        };
+        self.note_port(port, found.2);
+        self.started.push("head node".to_owned());
+        self.record.head.address = found.2.to_string();
+        self.record.write(&self.state)?;
+        Ok(found)
+    }
+
+    fn note_port(&mut self, asked: Option<u16>, address: SocketAddr) {
+        if asked.is_some_and(|port| port != address.port()) {
+            self.notes.push(format!(
+                "The head node keeps its address {address}, which running nodes know; 'muster down' first to change it."
+            ));
+        }
+    }
+
+    async fn start_head(&mut self, listen: SocketAddr) -> Result<(Client, HeadView, SocketAddr), LocalError> {
+        let program = start::program("muster-headnode")?;
+        let stale = self.state.address_file();
+        match fs::remove_file(&stale) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LocalError::Files {
+                    doing: "removing",
+                    path: stale,
+                    source: error,
+                });
+            }
+            _ => {}
+        }
+        let args = [
+            "--dir".into(),
+            self.state.head().into_os_string(),
+            "--listen".into(),
+            listen.to_string().into(),
+            "--cluster".into(),
+            CLUSTER.into(),
+        ];
+        let mut started = start::detached(&self.state, "head", &program, args)?;
+        self.record.head.pid = started.pid();
+        self.record.write(&self.state)?;
+        let log = started.log().to_owned();
+        self.head_answers(Some(&mut started), &log).await
+    }
+
+    /// Waits until the head node answers and has written where nodes dial in.
+    async fn head_answers(
+        &mut self,
+        mut started: Option<&mut Started>,
+        log: &Path,
+    ) -> Result<(Client, HeadView, SocketAddr), LocalError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(started) = &mut started {
+                started.check()?;
+            }
+            let address = fs::read_to_string(self.state.address_file()).ok();
+            let address = address.and_then(|text| text.trim().parse().ok());
+            match Client::connect(&self.state.socket()).await {
+                Ok(mut client) => {
+                    if let (Reply::Status { head, .. }, Some(address)) =
+                        (client.request(Request::Status).await?, address)
+                    {
+                        return Ok((client, head, address));
+                    }
+                }
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error.into()),
+            }
+            if begun.elapsed() > HEAD_DEADLINE {
+                return Err(LocalError::Late {
+                    what: "the head node did not answer".to_owned(),
+                    seconds: HEAD_DEADLINE.as_secs(),
+                    log: log.to_owned(),
+                });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The nodes that shall run.
+    fn wanted(&mut self, request: &UpRequest) -> Vec<String> {
+        let recorded = u32::try_from(self.record.nodes.len()).ok().filter(|count| *count > 0);
+        let count = request.nodes.or(recorded).unwrap_or(NODES);
+        let names: Vec<String> = (1..=count).map(node_name).collect();
+        let others = self.record.nodes.iter().filter(|node| !names.contains(&node.name));
+        let others: Vec<&str> = others.map(|node| node.name.as_str()).collect();
+        if !others.is_empty() {
+            self.notes.push(format!("Left as they are: {}.", others.join(", ")));
+        }
+        names
+    }
+
+    /// Starts the nodes that do not run, and waits until all of `names` answer.
+    async fn nodes(
+        &mut self,
+        client: &mut Client,
+        names: &[String],
+        cores: Option<u32>,
+        head: SocketAddr,
+    ) -> Result<Vec<NodeView>, LocalError> {
+        let since = now();
+        let missing: Vec<(u32, String)> = (1..)
+            .zip(names.iter().cloned())
+            .filter(|(_, name)| self.runs(&Role::Agent(name.clone())).is_none())
+            .collect();
+        for process in &self.running {
+            if let Role::Agent(name) = &process.role
+                && let Some(node) = self.record.nodes.iter_mut().find(|node| node.name == *name)
+            {
+                node.pid = process.pid;
+            }
+        }
+        let mut agents = Vec::new();
+        if !missing.is_empty() {
+            let program = start::program("muster-computenode")?;
+            let token = self.token(client, missing.len()).await?;
+            for (number, name) in &missing {
+                agents.push((
+                    name.clone(),
+                    self.start_agent(&program, *number, name, cores, head, &token)?,
+                ));
+            }
+            self.record.write(&self.state)?;
+        }
+        let nodes = self.nodes_answer(client, names, &mut agents, since).await?;
+        if !agents.is_empty() {
+            self.started.extend(agents.into_iter().map(|(name, _)| name));
+            // Every node has its certificate; a token that is left over ends by itself.
+            let _ = fs::remove_file(self.token_file());
+        }
+        Ok(nodes)
+    }
+
+    fn token_file(&self) -> std::path::PathBuf {
+        self.state.path().join("join.token")
+    }
+
+    async fn token(&self, client: &mut Client, uses: usize) -> Result<std::path::PathBuf, LocalError> {
+        let (pool, groups) = names().map_err(|_| LocalError::Client(ClientError::Unexpected { asked: "muster up" }))?;
+        let uses = u32::try_from(uses).unwrap_or(super::MOST_NODES);
+        let request = Request::MakeToken {
+            pool,
+            groups,
+            uses,
+            lifetime: TOKEN_LIFE,
+        };
+        let Reply::Token { token, .. } = client.request(request).await? else {
+            return Err(ClientError::Unexpected { asked: "muster token" }.into());
+        };
+        let path = self.token_file();
+        let write = || -> io::Result<()> {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(token.as_bytes())
+        };
+        write().map_err(LocalError::files("writing", &path))?;
+        Ok(path)
+    }
+
+    fn start_agent(
+        &mut self,
+        program: &Path,
+        number: u32,
+        name: &str,
+        cores: Option<u32>,
+        head: SocketAddr,
+        token: &Path,
+    ) -> Result<Started, LocalError> {
+        let dir = self.state.node(name);
+        fs::create_dir_all(&dir).map_err(LocalError::files("making the folder", &dir))?;
+        let last = u8::try_from(1 + number).unwrap_or(u8::MAX);
+        let address = Ipv4Addr::new(127, 0, 0, last).to_string();
+        let before = self.record.nodes.iter().find(|node| node.name == name);
+        let cores = cores.or_else(|| before.and_then(|node| node.cores));
+        let mut args: Vec<OsString> = vec!["agent".into(), "--dir".into(), dir.into()];
+        for (flag, value) in [("--name", name), ("--head", &head.to_string()), ("--address", &address)] {
+            args.extend([flag.into(), value.into()]);
+        }
+        args.extend(["--token-file".into(), token.into()]);
+        if let Some(cores) = cores {
+            args.extend(["--cores".into(), cores.to_string().into()]);
+        }
+        let started = start::detached(&self.state, name, program, args)?;
+        let node = NodeRecord {
+            name: name.to_owned(),
+            pid: started.pid(),
+            address,
+            cores,
+        };
+        match self.record.nodes.iter_mut().find(|node| node.name == name) {
+            Some(known) => *known = node,
+            None => self.record.nodes.push(node),
+        }
+        Ok(started)
+    }
+
+    async fn nodes_answer(
+        &mut self,
+        client: &mut Client,
+        names: &[String],
+        agents: &mut [(String, Started)],
+        since: Timestamp,
+    ) -> Result<Vec<NodeView>, LocalError> {
+        let begun = Instant::now();
+        loop {
+            for (_, agent) in agents.iter_mut() {
+                agent.check()?;
+            }
+            let Reply::Nodes { nodes } = client.request(Request::ListNodes).await? else {
+                return Err(ClientError::Unexpected { asked: "node list" }.into());
+            };
+            let patient = begun.elapsed() < FRESH;
+            let is_up = |name: &String| {
+                let fresh = patient && agents.iter().any(|(started, _)| started == name);
+                nodes.iter().any(|node| {
+                    node.row.name.as_str() == name
+                        && matches!(node.row.liveness, Liveness::Up { since: from } if !fresh || from >= since)
+                })
+            };
+            let silent: Vec<&str> = names.iter().filter(|name| !is_up(name)).map(String::as_str).collect();
+            if silent.is_empty() {
+                self.note_switched_off(&nodes);
+                return Ok(nodes);
+            }
+            if begun.elapsed() > NODES_DEADLINE {
+                return Err(LocalError::Late {
+                    what: format!("{} did not come up", silent.join(", ")),
+                    seconds: NODES_DEADLINE.as_secs(),
+                    log: self.state.log(silent[0]),
+                });
+            }
+            self.progress.show(&format!(
+                "starting: {} of {} nodes up",
+                names.len() - silent.len(),
+                names.len()
+            ));
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn note_switched_off(&mut self, nodes: &[NodeView]) {
+        let off = nodes.iter().filter(|node| node.row.admin != AdminState::Online);
+        let off: Vec<&str> = off.map(|node| node.row.name.as_str()).collect();
+        if !off.is_empty() {
+            self.notes.push(format!(
+                "Switched off: {}; 'node online {}' lets them work.",
+                off.join(", "),
+                off.join(" ")
+            ));
+        }
+    }
+}
+
+fn names() -> Result<(PoolName, Vec<GroupName>), IdError> {
+    let groups = GROUPS
+        .iter()
+        .map(|group| GroupName::new(group))
+        .collect::<Result<_, _>>()?;
+    Ok((PoolName::new(POOL)?, groups))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_names_are_names() {
+        assert!(super::names().is_ok());
+    }
+}

@@ -1,0 +1,128 @@
+//! All fields, for programs: the rows as `proto` has them, with the words that people see beside them.
+//!
+//! Fields are only ever added. Lists are arrays, single things objects; times are milliseconds since 1970 UTC.
+
+use proto::client::{FileEnd, NodeView};
+use proto::control::{FileReply, TaskFile};
+use proto::model::job::JobRow;
+use proto::model::task::TaskRow;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Printed, sentence};
+use crate::answer::{Answer, Names};
+
+pub(super) fn render(answer: &Answer) -> Printed {
+    let mut err = String::new();
+    let value = match answer {
+        Answer::Submitted { job, repeated } => json!({ "id": job, "repeated": repeated }),
+        Answer::Jobs { jobs, more, .. } => {
+            err = more_note(*more);
+            jobs.iter().map(job).collect()
+        }
+        Answer::Job(row) | Answer::Waited(row) => job(row),
+        Answer::Why { job: row, why } => {
+            json!({ "job": job(row), "why": why, "sentence": sentence::why(row, why.as_deref()) })
+        }
+        Answer::Tasks { tasks, names, more } => {
+            err = more_note(*more);
+            tasks.iter().map(|row| task(row, names)).collect()
+        }
+        Answer::Task {
+            task: row,
+            names,
+            files,
+            ..
+        } => with(task(row, names), "files", files.iter().map(file).collect()),
+        Answer::Nodes(nodes) => nodes.iter().map(node).collect(),
+        Answer::Node(view) => node(view),
+        Answer::Groups(groups) => of(groups),
+        Answer::Pools(pools) => of(pools),
+        Answer::Pool(pool) => of(pool),
+        Answer::Notes(notes) => json!({ "notes": notes }),
+        Answer::Token { token, expires_at } => json!({ "token": token, "expires_at": expires_at }),
+        Answer::Status(status) => json!({
+            "head": status.head,
+            "nodes": status.nodes,
+            "up": status.up,
+            "jobs": status.jobs,
+            "queued": status.queued,
+            "running": status.running,
+        }),
+        Answer::Up(up) => json!({
+            "state": up.state,
+            "head": up.head,
+            "nodes": up.nodes.iter().map(node).collect::<Value>(),
+            "started": up.started,
+            "runs_as": up.runs_as,
+            "notes": up.notes,
+        }),
+        Answer::Down(down) => json!({
+            "state": down.state,
+            "stopped": down.stopped,
+            "tasks": down.tasks,
+            "purged": down.purged,
+            "notes": down.notes,
+        }),
+        Answer::Help(text) | Answer::Script(text) => json!(text),
+    };
+    Printed {
+        out: format!("{value:#}\n"),
+        err,
+    }
+}
+
+/// A value of ours as JSON. Ours have text for keys, so none fails; a null would show it.
+fn of(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn with(mut value: Value, key: &str, extra: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(key.to_owned(), extra);
+    }
+    value
+}
+
+fn job(row: &JobRow) -> Value {
+    with(of(row), "status", json!(row.state.word()))
+}
+
+fn task(row: &TaskRow, names: &Names) -> Value {
+    // An id of two numbers reads better as people write it.
+    let value = with(of(row), "id", json!(row.id.to_string()));
+    let value = with(value, "status", json!(row.state.word()));
+    let value = with(value, "nodes", json!(names.of(&row.last_nodes)));
+    with(value, "reason", json!(sentence::task_outcome(&row.state, names)))
+}
+
+fn node(view: &NodeView) -> Value {
+    let value = with(of(&view.row), "status", json!(sentence::admin_word(view.row.admin)));
+    let value = with(value, "health", json!(sentence::health_word(view.row.liveness)));
+    let value = with(value, "slots_held", json!(view.slots_held));
+    with(value, "tasks", view.tasks.iter().map(ToString::to_string).collect())
+}
+
+fn file(end: &FileEnd) -> Value {
+    let name = match end.file {
+        TaskFile::Stdout => "stdout",
+        TaskFile::Stderr => "stderr",
+    };
+    match &end.content {
+        FileReply::Tail { skipped, bytes } => json!({
+            "file": name,
+            "attempt": end.attempt,
+            "skipped_bytes": skipped,
+            "text": String::from_utf8_lossy(bytes),
+        }),
+        FileReply::Missing { reason } => json!({ "file": name, "attempt": end.attempt, "missing": reason }),
+    }
+}
+
+fn more_note(more: bool) -> String {
+    if more {
+        format!("only the first {} are shown\n", proto::client::MAX_ROWS)
+    } else {
+        String::new()
+    }
+}

@@ -1,0 +1,210 @@
+//! From answers to text: tables for people, JSON for programs, ids for scripts. Only [`emit`] prints.
+//!
+//! Rendering is a function of the answer and the [`Look`]: no clock, terminal or time zone is read on the way.
+
+mod json;
+mod moment;
+mod people;
+mod quiet;
+mod sentence;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use proto::units::Timestamp;
+
+use crate::answer::Answer;
+pub use moment::Zone;
+pub(crate) use moment::now;
+pub use sentence::why as why_sentence;
+
+/// How answers look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Tables, and sentences.
+    #[default]
+    Table,
+    /// A block of lines per row.
+    List,
+    /// All fields.
+    Json,
+    /// Ids and names only.
+    Quiet,
+}
+
+/// What rendering depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// The form.
+    pub form: Form,
+    /// Columns of the terminal; none when it is none.
+    pub width: Option<usize>,
+    /// Whether states have colours.
+    pub colour: bool,
+    /// Where times are told.
+    pub zone: Zone,
+    /// For how long something has been running.
+    pub now: Timestamp,
+}
+
+impl Look {
+    /// For this process.
+    #[must_use]
+    pub fn of_process(form: Form) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self {
+            form,
+            width: terminal.then(terminal_width),
+            colour: terminal && !no_colour && !dumb,
+            zone: Zone::Local,
+            now: now(),
+        }
+    }
+}
+
+/// Text for standard output and standard error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// What was asked for.
+    pub out: String,
+    /// Remarks for people.
+    pub err: String,
+}
+
+/// The text of an answer.
+#[must_use]
+pub fn render(answer: &Answer, look: &Look) -> Printed {
+    match (answer, look.form) {
+        (Answer::Help(text) | Answer::Script(text), _) => Printed {
+            out: text.clone(),
+            err: String::new(),
+        },
+        (_, Form::Json) => json::render(answer),
+        (_, Form::Quiet) => quiet::render(answer),
+        (_, Form::Table | Form::List) => people::render(answer, look),
+    }
+}
+
+/// Prints. A reader that has gone away is no error: `job list | head` has got what it wanted.
+///
+/// # Errors
+/// When standard output cannot be written for another reason.
+pub fn emit(printed: &Printed) -> io::Result<()> {
+    let written = io::stdout()
+        .lock()
+        .write_all(printed.out.as_bytes())
+        .and_then(|()| io::stdout().lock().flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other?,
+    }
+    say_plain(&printed.err);
+    Ok(())
+}
+
+/// Prints an error to standard error.
+pub fn say(program: &str, message: &str) {
+    say_plain(&format!("{program}: {message}\n"));
+}
+
+fn say_plain(text: &str) {
+    // When standard error is closed there is nobody to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A line on the terminal that is written over while something is waited for; elsewhere nothing.
+#[derive(Debug)]
+pub struct Progress {
+    shown: Option<String>,
+}
+
+impl Progress {
+    /// On standard error, when that is a terminal.
+    #[must_use]
+    pub fn new() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self {
+            shown: (io::stderr().is_terminal() && !dumb).then(String::new),
+        }
+    }
+
+    /// Shows a line in place of the last one.
+    pub fn show(&mut self, line: &str) {
+        let Some(shown) = &mut self.shown else { return };
+        if shown != line {
+            let line: String = line.chars().take(terminal_width().saturating_sub(1)).collect();
+            say_plain(&format!("\r\x1b[K{line}"));
+            *shown = line;
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if self.shown.as_ref().is_some_and(|shown| !shown.is_empty()) {
+            say_plain("\r\x1b[K");
+            self.shown = Some(String::new());
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// For help, which is for people even when it is piped.
+#[must_use]
+pub fn help_width() -> usize {
+    if io::stdout().is_terminal() {
+        terminal_width()
+    } else {
+        100
+    }
+}
+
+fn terminal_width() -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes one `winsize` to the pointer, which is valid and exclusive for the call; a descriptor that
+    // is no terminal is an error, not a fault. std has no safe way to ask, and a crate for one number is too much.
+    let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    if asked == 0 && size.ws_col > 0 {
+        usize::from(size.ws_col)
+    } else {
+        80
+    }
+}
+
+/// A text from users or programs without what a terminal would obey: control characters as `cat -v` shows them.
+fn tame(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{0}'..='\u{1f}' => {
+                out.push('^');
+                out.push(char::from_u32(u32::from(c) + 64).unwrap_or('?'));
+            }
+            '\u{7f}' => out.push_str("^?"),
+            // The second set of controls, and marks that turn the direction of a line around.
+            '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push('?'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,614 @@
+//! Answers as people read them.
+
+use std::fmt::Write as _;
+
+use proto::client::{FileEnd, GroupView, NodeView, PoolView};
+use proto::control::{FileReply, TaskFile};
+use proto::model::job::{JobRow, JobState, TaskCounts};
+use proto::model::node::Liveness;
+use proto::model::task::{Request, TaskRow, TaskState};
+use proto::units::Timestamp;
+
+use super::sentence::{self, counted};
+use super::table::{Kind, Table, Tint, properties};
+use super::{Form, Look, Printed, moment, tame};
+use crate::answer::{Answer, Down, Names, Status, Up};
+
+/// How much of each file `task view` shows, in characters: a full table of pairs of some dozens of nodes.
+const OUTPUT_CHARACTERS: usize = 16_000;
+
+pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
+    let mut err = String::new();
+    let out = match answer {
+        // Help and scripts look the same in every form and never come here.
+        Answer::Help(text) | Answer::Script(text) => text.clone(),
+        Answer::Submitted { job, repeated } => {
+            if *repeated {
+                err = format!("job {job} had been submitted before with this submission id; nothing new was made\n");
+            }
+            format!("Job has been submitted. ID: {job}.\n")
+        }
+        Answer::Jobs { jobs, more, live_only } => {
+            if jobs.is_empty() {
+                let which = if *live_only {
+                    "you have no job that is not over; 'job list --all' shows all jobs"
+                } else {
+                    "no such job"
+                };
+                err = format!("{which}\n");
+            } else if *more {
+                err = format!("only the newest {} are shown\n", jobs.len());
+            }
+            listed(&jobs_table(jobs, look), jobs.is_empty(), look)
+        }
+        Answer::Job(job) => properties(&job_properties(job, look)),
+        Answer::Waited(job) => waited(job, look),
+        Answer::Why { job, why } => tame_lines(&sentence::why(job, why.as_deref())) + "\n",
+        Answer::Tasks { tasks, names, more } => {
+            if let Some(last) = tasks.last().filter(|_| *more) {
+                err = format!("only the tasks up to {} are shown\n", last.id);
+            }
+            listed(&tasks_table(tasks, names, look), tasks.is_empty(), look)
+        }
+        Answer::Task {
+            task,
+            names,
+            files,
+            all,
+        } => task_text(task, names, files, *all, look),
+        Answer::Nodes(nodes) => {
+            if nodes.is_empty() {
+                err = "no node; 'muster up' starts some here, 'muster token' lets others join\n".to_owned();
+            }
+            listed(&nodes_table(nodes), nodes.is_empty(), look)
+        }
+        Answer::Node(node) => properties(&node_properties(node, look)),
+        Answer::Groups(groups) => listed(&groups_table(groups), groups.is_empty(), look),
+        Answer::Pools(pools) => listed(&pools_table(pools), pools.is_empty(), look),
+        Answer::Pool(pool) => properties(&pool_properties(pool)),
+        Answer::Notes(notes) => notes.iter().map(|note| tame(note) + "\n").collect(),
+        Answer::Token { token, expires_at } => {
+            err = format!(
+                "good until {}; on the new node: muster-computenode agent --head ADDRESS --token TOKEN\n",
+                moment::show(*expires_at, look.zone)
+            );
+            format!("{token}\n")
+        }
+        Answer::Status(status) => properties(&status_properties(status, look)),
+        Answer::Up(up) => up_text(up, look),
+        Answer::Down(down) => down_text(down),
+    };
+    Printed { out, err }
+}
+
+fn listed(table: &Table, empty: bool, look: &Look) -> String {
+    match look.form {
+        _ if empty => String::new(),
+        Form::List => table.blocks(),
+        _ => table.lines(look.width, look.colour),
+    }
+}
+
+fn jobs_table(jobs: &[JobRow], look: &Look) -> Table {
+    let mut table = Table::new(&[
+        ("ID", Kind::Number),
+        ("Name", Kind::Text),
+        ("Owner", Kind::Text),
+        ("State", Kind::State),
+        ("Priority", Kind::Id),
+        ("Tasks", Kind::Number),
+        ("Submitted", Kind::Id),
+        ("Time", Kind::Number),
+    ]);
+    for job in jobs {
+        table.row([
+            job.id.to_string(),
+            dash(&job.spec.name),
+            job.owner.name.clone(),
+            job.state.word().to_owned(),
+            job.spec.priority.to_string(),
+            job.counts.total().to_string(),
+            moment::show(job.submitted_at, look.zone),
+            job_time(&job.state, look),
+        ]);
+    }
+    table
+}
+
+fn job_span(state: &JobState) -> (Option<Timestamp>, Option<Timestamp>) {
+    match state {
+        JobState::Queued => (None, None),
+        JobState::Running { started_at } => (Some(*started_at), None),
+        JobState::Canceling { started_at, .. } => (*started_at, None),
+        JobState::Ended {
+            started_at, ended_at, ..
+        } => (*started_at, Some(*ended_at)),
+    }
+}
+
+fn job_time(state: &JobState, look: &Look) -> String {
+    let (started, ended) = job_span(state);
+    elapsed(started, ended, look)
+}
+
+fn elapsed(started: Option<Timestamp>, ended: Option<Timestamp>, look: &Look) -> String {
+    started.map_or_else(
+        || "-".to_owned(),
+        |started| ended.unwrap_or(look.now).since(started).to_string(),
+    )
+}
+
+fn job_properties(job: &JobRow, look: &Look) -> Vec<(&'static str, String)> {
+    let spec = &job.spec;
+    let (started, ended) = job_span(&job.state);
+    let mut pairs = vec![
+        ("Job", job.id.to_string()),
+        ("Name", dash(&spec.name)),
+        ("Owner", job.owner.name.clone()),
+        ("State", state_word(job.state.word(), look)),
+        ("Priority", spec.priority.to_string()),
+        (
+            "Pool",
+            spec.pool.as_ref().map_or_else(|| "any".to_owned(), ToString::to_string),
+        ),
+        ("Node groups", any(spec.node_groups.iter())),
+        ("Requested nodes", any(spec.requested_nodes.iter())),
+        ("Exclusive", spec.exclusive.to_string()),
+        ("Run time limit", sentence::limit(spec.runtime_limit)),
+        ("Submitted", moment::show(job.submitted_at, look.zone)),
+        ("Started", told(started, look)),
+        ("Ended", told(ended, look)),
+        ("Time", job_time(&job.state, look)),
+        ("Tasks", counts(&job.counts)),
+    ];
+    if let JobState::Ended { outcome, .. } | JobState::Canceling { outcome, .. } = &job.state {
+        pairs.push(("Result", sentence::job_outcome(outcome)));
+    }
+    tamed(pairs, look)
+}
+
+fn waited(job: &JobRow, look: &Look) -> String {
+    let result = match &job.state {
+        JobState::Ended { outcome, .. } => sentence::job_outcome(outcome),
+        _ => job.state.word().to_owned(),
+    };
+    let word = state_word(job.state.word(), look);
+    format!(
+        "job {}: {word} after {}: {}\n",
+        job.id,
+        job_time(&job.state, look),
+        tame(&result)
+    )
+}
+
+fn counts(counts: &TaskCounts) -> String {
+    let each = [
+        (counts.queued, "queued"),
+        (counts.running, "running"),
+        (counts.finished, "finished"),
+        (counts.failed, "failed"),
+        (counts.canceled, "canceled"),
+    ];
+    let parts = each
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"));
+    format!("{}: {}", counts.total(), parts.collect::<Vec<_>>().join(", "))
+}
+
+fn tasks_table(tasks: &[TaskRow], names: &Names, look: &Look) -> Table {
+    let mut table = Table::new(&[
+        ("ID", Kind::Number),
+        ("Name", Kind::Text),
+        ("State", Kind::State),
+        ("Exit", Kind::Number),
+        ("Time", Kind::Number),
+        ("Nodes", Kind::Text),
+        ("Command", Kind::Text),
+    ]);
+    for task in tasks {
+        let (started, ended) = task_span(&task.state);
+        table.row([
+            task.id.to_string(),
+            dash(&task.spec.name),
+            task.state.word().to_owned(),
+            task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            elapsed(started, ended, look),
+            dash(&names.of(&task.last_nodes).join(",")),
+            command_line(&task.spec.command),
+        ]);
+    }
+    table
+}
+
+const fn task_span(state: &TaskState) -> (Option<Timestamp>, Option<Timestamp>) {
+    match state {
+        TaskState::Queued | TaskState::Granted { .. } => (None, None),
+        TaskState::Running { started_at, .. } => (Some(*started_at), None),
+        TaskState::Stopping { started_at, .. } => (*started_at, None),
+        TaskState::Ended {
+            started_at, ended_at, ..
+        } => (*started_at, Some(*ended_at)),
+    }
+}
+
+/// A command as it could be typed.
+fn command_line(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| {
+        let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+*^".contains(c));
+        if plain {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: bool, look: &Look) -> String {
+    let spec = &task.spec;
+    let (started, ended) = task_span(&task.state);
+    let mut pairs = vec![
+        ("Task", task.id.to_string()),
+        ("Name", dash(&spec.name)),
+        ("State", state_word(task.state.word(), look)),
+        ("Command", command_line(&spec.command)),
+        ("Asked", asked(&spec.request, spec.exclusive)),
+        ("Nodes", dash(&names.of(&task.last_nodes).join(", "))),
+        ("Started", told(started, look)),
+        ("Ended", told(ended, look)),
+        ("Time", elapsed(started, ended, look)),
+        (
+            "Exit code",
+            task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+        ),
+    ];
+    if let Some(workdir) = &spec.workdir {
+        pairs.push(("Working directory", workdir.clone()));
+    }
+    if task.requeues > 0 {
+        pairs.push(("Requeued", format!("{} times", task.requeues)));
+    }
+    if let Some(reason) = sentence::task_outcome(&task.state, names) {
+        pairs.push(("Error message", reason));
+    }
+    let mut out = properties(&tamed(pairs, look));
+    let merged = spec.stdout.is_some() && spec.stdout == spec.stderr;
+    if files.is_empty() {
+        out.push_str("\nOutput: none yet\n");
+    }
+    for end in files {
+        match end.file {
+            TaskFile::Stdout => file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
+            TaskFile::Stderr if merged => {}
+            TaskFile::Stderr => file_text(&mut out, "Error output", end, spec.stderr.as_deref(), all, look),
+        }
+    }
+    out
+}
+
+fn file_text(out: &mut String, title: &str, end: &FileEnd, path: Option<&str>, all: bool, look: &Look) {
+    let place = path.map(|path| format!(" ({})", tame(path))).unwrap_or_default();
+    // Each write below goes to a String, which takes everything.
+    match &end.content {
+        FileReply::Missing { reason } => {
+            let _ = writeln!(out, "\n{title}{place}: not available: {}", tame(reason));
+        }
+        FileReply::Tail { bytes, .. } if bytes.is_empty() => {
+            if end.file == TaskFile::Stdout {
+                let _ = writeln!(out, "\n{title}{place}: empty");
+            }
+        }
+        FileReply::Tail { skipped, bytes } => {
+            let text = String::from_utf8_lossy(bytes);
+            let (cut, shown) = tail(&text, if all { usize::MAX } else { OUTPUT_CHARACTERS });
+            let left = if *skipped > 0 || cut {
+                " (the end of it; --all shows more)"
+            } else {
+                ""
+            };
+            let left = if all && *skipped > 0 {
+                format!(" ({skipped} bytes before it are not shown)")
+            } else {
+                left.to_owned()
+            };
+            let _ = writeln!(out, "\n{title}{place}:{left}");
+            if look.width.is_some() {
+                out.push_str(&tame_output(shown));
+            } else {
+                out.push_str(shown);
+            }
+            if !out.ends_with('\n') {
+                out.push('\n');
+            }
+        }
+    }
+}
+
+/// The last so many characters, from the beginning of a line; and whether something was left out.
+fn tail(text: &str, most: usize) -> (bool, &str) {
+    let Some((at, _)) = text
+        .char_indices()
+        .rev()
+        .nth(most.saturating_sub(1))
+        .filter(|(at, _)| *at > 0)
+    else {
+        return (false, text);
+    };
+    let rest = &text[at..];
+    let whole_line = text[..at].ends_with('\n');
+    match rest.find('\n') {
+        Some(end) if !whole_line && end + 1 < rest.len() => (true, &rest[end + 1..]),
+        _ => (true, rest),
+    }
+}
+
+/// A program's output on a terminal: lines and tabs stay, what a terminal would obey does not.
+fn tame_output(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| {
+            let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+            let body = body.strip_suffix('\r').unwrap_or(body);
+            body.split('\t').map(tame).collect::<Vec<_>>().join("\t") + end
+        })
+        .collect()
+}
+
+fn tame_lines(text: &str) -> String {
+    text.lines().map(tame).collect::<Vec<_>>().join("\n")
+}
+
+fn asked(request: &Request, exclusive: bool) -> String {
+    format!("{request}{}", if exclusive { ", exclusive" } else { "" })
+}
+
+fn nodes_table(nodes: &[NodeView]) -> Table {
+    let mut table = Table::new(&[
+        ("Node Name", Kind::Id),
+        ("State", Kind::State),
+        ("Health", Kind::State),
+        ("Max", Kind::Number),
+        ("Run", Kind::Number),
+        ("Idle", Kind::Number),
+        ("Pool", Kind::Text),
+        ("Groups", Kind::Text),
+    ]);
+    for NodeView { row, slots_held, .. } in nodes {
+        table.row([
+            row.name.to_string(),
+            sentence::admin_word(row.admin).to_owned(),
+            sentence::health_word(row.liveness).to_owned(),
+            row.slots.to_string(),
+            slots_held.to_string(),
+            row.slots.saturating_sub(*slots_held).to_string(),
+            row.pool.to_string(),
+            dash(&joined(row.groups.iter())),
+        ]);
+    }
+    table
+}
+
+fn node_properties(node: &NodeView, look: &Look) -> Vec<(&'static str, String)> {
+    let row = &node.row;
+    let since = match row.liveness {
+        Liveness::Up { since } | Liveness::Suspect { since } | Liveness::Lost { since } => Some(since),
+        Liveness::Joined => None,
+    };
+    let health = state_word(sentence::health_word(row.liveness), look);
+    let health = match since {
+        Some(since) => format!("{health} since {}", moment::show(since, look.zone)),
+        None => health,
+    };
+    let mut pairs = vec![
+        ("Node", row.name.to_string()),
+        ("State", state_word(sentence::admin_word(row.admin), look)),
+        ("Health", health),
+        ("Pool", row.pool.to_string()),
+        ("Groups", dash(&joined(row.groups.iter()))),
+        ("Cores", format!("{}, {} held", row.slots, node.slots_held)),
+        ("Tasks", dash(&joined(node.tasks.iter()))),
+        (
+            "Address",
+            row.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
+        ),
+        ("Joined", moment::show(row.joined_at, look.zone)),
+    ];
+    if let Some(has) = &row.inventory {
+        pairs.push(("Memory", memory(has.memory_bytes)));
+        pairs.push(("Host", dash(&has.hostname)));
+        pairs.push((
+            "System",
+            dash(&[has.os.as_str(), &has.kernel, &has.arch].join(" "))
+                .trim()
+                .to_owned(),
+        ));
+        pairs.push(("Version", dash(&has.version)));
+    }
+    tamed(pairs, look)
+}
+
+fn memory(bytes: u64) -> String {
+    let mib = bytes / (1024 * 1024);
+    if mib >= 10 * 1024 {
+        format!("{} GiB", mib / 1024)
+    } else {
+        format!("{mib} MiB")
+    }
+}
+
+fn groups_table(groups: &[GroupView]) -> Table {
+    let mut table = Table::new(&[("Group", Kind::Id), ("Count", Kind::Number), ("Nodes", Kind::Text)]);
+    for group in groups {
+        table.row([
+            group.name.to_string(),
+            group.nodes.len().to_string(),
+            dash(&joined(group.nodes.iter())),
+        ]);
+    }
+    table
+}
+
+fn pools_table(pools: &[PoolView]) -> Table {
+    let mut table = Table::new(&[
+        ("Pool", Kind::Id),
+        ("Nodes", Kind::Number),
+        ("Ready", Kind::Number),
+        ("Max", Kind::Number),
+        ("Run", Kind::Number),
+        ("Idle", Kind::Number),
+        ("Node Names", Kind::Text),
+    ]);
+    for pool in pools {
+        table.row([
+            pool.name.to_string(),
+            pool.nodes.len().to_string(),
+            pool.ready.to_string(),
+            pool.slots.to_string(),
+            pool.slots_held.to_string(),
+            pool.slots.saturating_sub(pool.slots_held).to_string(),
+            dash(&joined(pool.nodes.iter())),
+        ]);
+    }
+    table
+}
+
+fn pool_properties(pool: &PoolView) -> Vec<(&'static str, String)> {
+    vec![
+        ("Pool", pool.name.to_string()),
+        (
+            "Slots per node",
+            pool.slots_per_node
+                .map_or_else(|| "its cores".to_owned(), |slots| slots.to_string()),
+        ),
+        ("Nodes", pool.nodes.len().to_string()),
+        ("Ready", pool.ready.to_string()),
+        ("Slots", format!("{}, {} held", pool.slots, pool.slots_held)),
+        ("Node names", dash(&joined(pool.nodes.iter()))),
+    ]
+}
+
+fn status_properties(status: &Status, look: &Look) -> Vec<(&'static str, String)> {
+    let head = &status.head;
+    tamed(
+        vec![
+            ("Cluster", head.cluster.clone()),
+            ("Head node", format!("version {}, process {}", head.version, head.pid)),
+            ("Since", moment::show(head.started_at, look.zone)),
+            ("Nodes dial", head.listen.clone()),
+            ("Nodes", format!("{}, {} up", status.nodes, status.up)),
+            ("Jobs", format!("{} not over", status.jobs)),
+            ("Tasks", format!("{} running, {} queued", status.running, status.queued)),
+        ],
+        look,
+    )
+}
+
+fn up_text(up: &Up, look: &Look) -> String {
+    let first = if up.started.is_empty() {
+        format!("The cluster in {} is up already.\n\n", up.state.display())
+    } else {
+        format!(
+            "The cluster in {} is up; started: {}.\n\n",
+            up.state.display(),
+            up.started.join(", ")
+        )
+    };
+    let mut out = first + &nodes_table(&up.nodes).lines(look.width, look.colour);
+    for note in &up.notes {
+        let _ = writeln!(out, "\n{note}"); // a String takes everything
+    }
+    if let Some(user) = &up.runs_as {
+        let _ = writeln!(
+            out,
+            "\nThis is no service of the system: every task runs as you ({user})."
+        ); // as above
+    }
+    let state = &up.state.display();
+    let _ = write!(
+        out,
+        "\nNext:\n  eval \"$(muster env --state {state})\"\n  job submit /numnodes:{} hostname\n  task view 1.1\n  muster down\n",
+        up.nodes.len().max(1)
+    ); // as above
+    out
+}
+
+fn down_text(down: &Down) -> String {
+    let mut out = if down.stopped.is_empty() {
+        format!("Nothing runs in {}.\n", down.state.display())
+    } else {
+        format!("Stopped in {}: {}.\n", down.state.display(), down.stopped.join(", "))
+    };
+    if down.tasks > 0 && !down.purged {
+        let tasks = counted(u32::try_from(down.tasks).unwrap_or(u32::MAX), "task");
+        out += &format!("{tasks} ran and were stopped; what may be rerun starts again with the next 'muster up'.\n");
+    }
+    for note in &down.notes {
+        out += &format!("{note}\n");
+    }
+    out += if down.purged {
+        "Jobs, results and settings were thrown away.\n"
+    } else {
+        "Jobs and results stay for the next 'muster up'; 'muster down --purge' throws them away.\n"
+    };
+    out
+}
+
+fn told(at: Option<Timestamp>, look: &Look) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| moment::show(at, look.zone))
+}
+
+fn state_word(word: &str, look: &Look) -> String {
+    Tint::of(word).paint(word, look.colour)
+}
+
+/// Tames values that came from users; a coloured word is our own and stays.
+fn tamed(pairs: Vec<(&'static str, String)>, look: &Look) -> Vec<(&'static str, String)> {
+    let is_ours = |name: &str| look.colour && matches!(name, "State" | "Health");
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name, if is_ours(name) { value } else { tame(&value) }))
+        .collect()
+}
+
+fn dash(text: &str) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+fn joined<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn any<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    let text = joined(items);
+    if text.is_empty() { "any".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_output_begins_with_a_line() {
+        assert_eq!(tail("one\ntwo\n", 100), (false, "one\ntwo\n"));
+        assert_eq!(tail("one\ntwo\nthree\n", 8), (true, "three\n"));
+        assert_eq!(tail("one\ntwo\n", 4), (true, "two\n"));
+        assert_eq!(tail("one long line", 4), (true, "line"));
+        assert_eq!(tail("", 4), (false, ""));
+        assert_eq!(tail("äöü\nx\n", 3), (true, "x\n"));
+    }
+
+    #[test]
+    fn commands_are_shown_as_they_could_be_typed() {
+        let words = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned);
+        assert_eq!(command_line(&words), r"sh -c 'echo '\''a b'\''' ''");
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_program() {
+        assert_eq!(tame_output("a\tb\x1b[2J\r\nc\x07\n"), "a\tb^[[2J\nc^G\n");
+    }
+}

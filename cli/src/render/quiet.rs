@@ -1,0 +1,27 @@
+//! Ids and names only, one per line: for `$(…)` and `xargs`.
+
+use super::Printed;
+use crate::answer::Answer;
+
+pub(super) fn render(answer: &Answer) -> Printed {
+    let lines: Vec<String> = match answer {
+        Answer::Submitted { job, .. } => vec![job.to_string()],
+        Answer::Jobs { jobs, .. } => jobs.iter().map(|job| job.id.to_string()).collect(),
+        Answer::Job(job) | Answer::Waited(job) | Answer::Why { job, .. } => vec![job.id.to_string()],
+        Answer::Tasks { tasks, .. } => tasks.iter().map(|task| task.id.to_string()).collect(),
+        Answer::Task { task, .. } => vec![task.id.to_string()],
+        Answer::Nodes(nodes) => nodes.iter().map(|node| node.row.name.to_string()).collect(),
+        Answer::Node(node) => vec![node.row.name.to_string()],
+        Answer::Groups(groups) => groups.iter().map(|group| group.name.to_string()).collect(),
+        Answer::Pools(pools) => pools.iter().map(|pool| pool.name.to_string()).collect(),
+        Answer::Pool(pool) => vec![pool.name.to_string()],
+        Answer::Token { token, .. } => vec![token.clone()],
+        Answer::Status(status) => vec![status.head.cluster.clone()],
+        Answer::Up(up) => up.nodes.iter().map(|node| node.row.name.to_string()).collect(),
+        Answer::Notes(_) | Answer::Down(_) | Answer::Help(_) | Answer::Script(_) => Vec::new(),
+    };
+    Printed {
+        out: lines.into_iter().map(|line| line + "\n").collect(),
+        err: String::new(),
+    }
+}

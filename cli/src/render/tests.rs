@@ -1,0 +1,489 @@
+use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
+use proto::control::{FileReply, TaskFile};
+use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, TaskId, TaskNumber};
+use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, TaskCounts};
+use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
+use proto::model::owner::Owner;
+use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskRow, TaskSpec, TaskState};
+use proto::model::why::{Cause, Why};
+use proto::units::Millis;
+use time::UtcOffset;
+
+use super::*;
+use crate::answer::{Names, Status};
+
+const NOON: Timestamp = Timestamp(1_795_262_400_000);
+
+fn look(form: Form) -> Look {
+    Look {
+        form,
+        width: None,
+        colour: false,
+        zone: Zone::Fixed(UtcOffset::UTC),
+        now: NOON + Millis(185_000),
+    }
+}
+
+fn out(answer: &Answer, form: Form) -> String {
+    render(answer, &look(form)).out
+}
+
+fn job(id: u64, state: JobState) -> JobRow {
+    JobRow {
+        id: JobId(id),
+        owner: Owner {
+            name: "alice".into(),
+            uid: 1000,
+            gid: 1000,
+        },
+        spec: JobSpec {
+            name: "sweep".into(),
+            ..JobSpec::default()
+        },
+        state,
+        counts: TaskCounts {
+            queued: 2,
+            running: 1,
+            ..TaskCounts::default()
+        },
+        next_task: TaskNumber(4),
+        submitted_at: NOON,
+    }
+}
+
+fn jobs() -> Answer {
+    let failed = JobState::Ended {
+        started_at: Some(NOON),
+        ended_at: NOON + Millis(7_800_000),
+        outcome: JobOutcome::Failed {
+            reason: "task 11.1 failed with exit code 3".into(),
+        },
+    };
+    let jobs = vec![
+        job(12, JobState::Running { started_at: NOON }),
+        job(11, failed),
+        job(2, JobState::Queued),
+    ];
+    Answer::Jobs {
+        jobs,
+        more: false,
+        live_only: true,
+    }
+}
+
+fn id() -> TaskId {
+    TaskId {
+        job: JobId(3),
+        number: TaskNumber(1),
+    }
+}
+
+fn task(outcome: TaskOutcome, exit_code: Option<i32>) -> TaskRow {
+    let command = ["mpiexec", "-c", "1", "my prog"].map(str::to_owned).to_vec();
+    TaskRow {
+        id: id(),
+        spec: TaskSpec {
+            request: Request::Nodes { count: 2 },
+            ..TaskSpec::of_command(command)
+        },
+        state: TaskState::Ended {
+            started_at: Some(NOON),
+            ended_at: NOON + Millis(12_000),
+            outcome,
+        },
+        requeues: 0,
+        last_attempt: Some(AttemptId(9)),
+        last_nodes: vec![NodeId(1), NodeId(2)],
+        exit_code,
+    }
+}
+
+fn names() -> Names {
+    let name = |text| NodeName::new(text).expect("a name");
+    Names(vec![(NodeId(1), name("node1")), (NodeId(2), name("node2"))])
+}
+
+fn viewed(stdout: &str, stderr: &str, all: bool) -> Answer {
+    let end = |file, text: &str| FileEnd {
+        file,
+        attempt: AttemptId(9),
+        content: FileReply::Tail {
+            skipped: 0,
+            bytes: text.as_bytes().to_vec(),
+        },
+    };
+    Answer::Task {
+        task: Box::new(task(TaskOutcome::Finished, Some(0))),
+        names: names(),
+        files: vec![end(TaskFile::Stdout, stdout), end(TaskFile::Stderr, stderr)],
+        all,
+    }
+}
+
+fn node(name: &str, admin: AdminState, liveness: Liveness) -> NodeView {
+    let groups = ["AzureNodes", "ComputeNodes"].map(|group| GroupName::new(group).expect("a name"));
+    NodeView {
+        row: NodeRow {
+            id: NodeId(1),
+            name: NodeName::new(name).expect("a name"),
+            pool: PoolName::new("local").expect("a name"),
+            groups: groups.into(),
+            inventory: Some(Inventory {
+                cores: 8,
+                memory_bytes: 32 << 30,
+                ..Inventory::default()
+            }),
+            slots: 8,
+            admin,
+            liveness,
+            boot: None,
+            peer: None,
+            joined_at: NOON,
+        },
+        slots_held: 3,
+        tasks: vec![id()],
+    }
+}
+
+fn nodes() -> Answer {
+    Answer::Nodes(vec![
+        node("node1", AdminState::Online, Liveness::Up { since: NOON }),
+        node("node2", AdminState::Draining, Liveness::Lost { since: NOON }),
+    ])
+}
+
+#[test]
+fn a_submission_is_answered_in_hpc_packs_words() {
+    let answer = Answer::Submitted {
+        job: JobId(7),
+        repeated: false,
+    };
+    assert_eq!(out(&answer, Form::Table), "Job has been submitted. ID: 7.\n");
+    assert_eq!(out(&answer, Form::Quiet), "7\n");
+    assert_eq!(out(&answer, Form::Json), "{\n  \"id\": 7,\n  \"repeated\": false\n}\n");
+    let repeated = render(
+        &Answer::Submitted {
+            job: JobId(7),
+            repeated: true,
+        },
+        &look(Form::Table),
+    );
+    assert_eq!(repeated.out, "Job has been submitted. ID: 7.\n");
+    assert!(repeated.err.contains("nothing new"));
+}
+
+#[test]
+fn jobs_as_a_table() {
+    let expected = "\
+ID  Name   Owner  State    Priority  Tasks  Submitted              Time
+12  sweep  alice  Running  Normal        3  2026-11-21 12:00:00   3m 5s
+11  sweep  alice  Failed   Normal        3  2026-11-21 12:00:00  2h 10m
+ 2  sweep  alice  Queued   Normal        3  2026-11-21 12:00:00       -
+";
+    assert_eq!(out(&jobs(), Form::Table), expected);
+    assert_eq!(out(&jobs(), Form::Quiet), "12\n11\n2\n");
+    let list = out(&jobs(), Form::List);
+    assert!(
+        list.starts_with("ID        : 12\nName      : sweep\nOwner     : alice\n"),
+        "{list}"
+    );
+    assert_eq!(list.split("\n\n").count(), 3);
+}
+
+#[test]
+fn no_jobs_say_so_beside_the_output() {
+    let printed = render(
+        &Answer::Jobs {
+            jobs: vec![],
+            more: false,
+            live_only: true,
+        },
+        &look(Form::Table),
+    );
+    assert_eq!(printed.out, "");
+    assert!(printed.err.contains("job list --all"), "{}", printed.err);
+    assert_eq!(
+        out(
+            &Answer::Jobs {
+                jobs: vec![],
+                more: false,
+                live_only: true
+            },
+            Form::Json
+        ),
+        "[]\n"
+    );
+}
+
+#[test]
+fn json_has_all_fields_of_the_rows() {
+    let value: serde_json::Value = serde_json::from_str(&out(&jobs(), Form::Json)).expect("JSON");
+    let first = &value[0];
+    assert_eq!(first["id"], 12);
+    assert_eq!(first["status"], "Running");
+    assert_eq!(first["owner"]["name"], "alice");
+    assert_eq!(first["spec"]["name"], "sweep");
+    assert_eq!(first["counts"]["queued"], 2);
+    assert_eq!(first["submitted_at"], NOON.0);
+    assert_eq!(
+        value[1]["state"]["outcome"]["reason"],
+        "task 11.1 failed with exit code 3"
+    );
+
+    let value: serde_json::Value = serde_json::from_str(&out(&viewed("hi\n", "", false), Form::Json)).expect("JSON");
+    assert_eq!(value["id"], "3.1");
+    assert_eq!(value["exit_code"], 0);
+    assert_eq!(value["requeues"], 0);
+    assert_eq!(value["nodes"], serde_json::json!(["node1", "node2"]));
+    assert_eq!(
+        value["files"][0],
+        serde_json::json!({"file": "stdout", "attempt": 9, "skipped_bytes": 0, "text": "hi\n"})
+    );
+
+    let value: serde_json::Value = serde_json::from_str(&out(&nodes(), Form::Json)).expect("JSON");
+    assert_eq!(value[1]["name"], "node2");
+    assert_eq!(value[1]["health"], "Lost");
+    assert_eq!(value[1]["tasks"], serde_json::json!(["3.1"]));
+}
+
+#[test]
+fn a_task_with_its_output() {
+    let expected = "\
+Task      : 3.1
+Name      : -
+State     : Finished
+Command   : mpiexec -c 1 'my prog'
+Asked     : 2 nodes
+Nodes     : node1, node2
+Started   : 2026-11-21 12:00:00
+Ended     : 2026-11-21 12:00:12
+Time      : 12s
+Exit code : 0
+
+Output:
+one
+two
+";
+    assert_eq!(out(&viewed("one\ntwo\n", "", false), Form::Table), expected);
+    let with_errors = out(&viewed("one\ntwo\n", "warning", false), Form::Table);
+    assert_eq!(with_errors, format!("{expected}\nError output:\nwarning\n"));
+}
+
+#[test]
+fn a_long_output_is_cut_at_a_line_unless_all_is_asked() {
+    let lines: String = (0..4000).map(|number| format!("line {number}\n")).collect();
+    let shown = out(&viewed(&lines, "", false), Form::Table);
+    let (_, output) = shown
+        .split_once("Output: (the end of it; --all shows more)\n")
+        .expect("a remark");
+    assert!(output.len() <= 16_000 && output.starts_with("line ") && output.ends_with("line 3999\n"));
+    let all = out(&viewed(&lines, "", true), Form::Table);
+    assert!(all.ends_with(&format!("Output:\n{lines}")));
+}
+
+#[test]
+fn a_task_that_failed_says_why() {
+    let reason = "node node1: no program 'foo' in PATH";
+    let cause = AttemptOutcome::NotStarted { reason: reason.into() };
+    let missing = FileEnd {
+        file: TaskFile::Stdout,
+        attempt: AttemptId(9),
+        content: FileReply::Missing {
+            reason: "node node1 is not connected".into(),
+        },
+    };
+    let answer = Answer::Task {
+        task: Box::new(task(TaskOutcome::Failed { cause }, None)),
+        names: names(),
+        files: vec![missing],
+        all: false,
+    };
+    let text = out(&answer, Form::Table);
+    assert!(text.contains(&format!("Error message : {reason}\n")), "{text}");
+    assert!(
+        text.ends_with("Output: not available: node node1 is not connected\n"),
+        "{text}"
+    );
+    let signaled = AttemptOutcome::Signaled { signal: 11 };
+    let sentence = sentence::task_outcome(&task(TaskOutcome::Failed { cause: signaled }, None).state, &names());
+    assert_eq!(
+        sentence.as_deref(),
+        Some("the program was ended by signal 11 (SIGSEGV)")
+    );
+}
+
+#[test]
+fn tasks_nodes_groups_and_pools() {
+    let tasks = Answer::Tasks {
+        tasks: vec![task(TaskOutcome::Finished, Some(0))],
+        names: names(),
+        more: false,
+    };
+    let expected = "\x20ID  Name  State     Exit  Time  Nodes        Command
+3.1  -     Finished     0   12s  node1,node2  mpiexec -c 1 'my prog'
+";
+    assert_eq!(out(&tasks, Form::Table), expected);
+    assert_eq!(out(&tasks, Form::Quiet), "3.1\n");
+    let expected = "\
+Node Name  State     Health  Max  Run  Idle  Pool   Groups
+node1      Online    OK        8    3     5  local  AzureNodes, ComputeNodes
+node2      Draining  Lost      8    3     5  local  AzureNodes, ComputeNodes
+";
+    assert_eq!(out(&nodes(), Form::Table), expected);
+    assert_eq!(out(&nodes(), Form::Quiet), "node1\nnode2\n");
+    let name = |text| NodeName::new(text).expect("a name");
+    let group = GroupView {
+        name: GroupName::new("g").expect("a name"),
+        nodes: vec![name("n1"), name("n2")],
+    };
+    assert_eq!(
+        out(&Answer::Groups(vec![group]), Form::Table),
+        "Group  Count  Nodes\ng          2  n1, n2\n"
+    );
+    let pool = PoolView {
+        name: PoolName::new("local").expect("a name"),
+        slots_per_node: None,
+        nodes: vec![name("n1")],
+        ready: 1,
+        slots: 8,
+        slots_held: 3,
+    };
+    assert_eq!(
+        out(&Answer::Pools(vec![pool]), Form::Table),
+        "Pool   Nodes  Ready  Max  Run  Idle  Node Names\nlocal      1      1    8    3     5  n1\n"
+    );
+    let text = out(
+        &Answer::Node(Box::new(node(
+            "node1",
+            AdminState::Online,
+            Liveness::Up { since: NOON },
+        ))),
+        Form::Table,
+    );
+    assert!(
+        text.contains("Health  : OK since 2026-11-21 12:00:00\n") && text.contains("Cores   : 8, 3 held\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_awaited_job_tells_by_its_exit_code() {
+    let over = |outcome| JobState::Ended {
+        started_at: Some(NOON),
+        ended_at: NOON + Millis(12_000),
+        outcome,
+    };
+    let finished = Answer::Waited(Box::new(job(3, over(JobOutcome::Finished))));
+    assert_eq!(
+        out(&finished, Form::Table),
+        "job 3: Finished after 12s: every task ended well\n"
+    );
+    assert_eq!(finished.exit().code(), 0);
+    let canceled = JobOutcome::Canceled {
+        by: "bob".into(),
+        message: "wrong input".into(),
+    };
+    let canceled = Answer::Waited(Box::new(job(3, over(canceled))));
+    assert_eq!(
+        out(&canceled, Form::Table),
+        "job 3: Canceled after 12s: canceled by bob: wrong input\n"
+    );
+    assert_eq!(canceled.exit().code(), 1);
+}
+
+fn why(asked: Request) -> Why {
+    Why {
+        job: JobId(3),
+        task: id(),
+        asked,
+        nodes: 6,
+        eligible: 4,
+        eligible_slots: 32,
+        free: 1,
+        free_slots: 5,
+        causes: [(Cause::Offline, 2), (Cause::Busy, 3)].into(),
+        ahead: 1,
+    }
+}
+
+#[test]
+fn why_a_job_waits() {
+    let sentence = |asked| why_sentence(&job(3, JobState::Queued), Some(&why(asked)));
+    assert_eq!(
+        sentence(Request::Nodes { count: 8 }),
+        "job 3 waits: task 3.1 asks 8 nodes; 4 eligible, 1 free (of 6 nodes in the cluster); 2 offline, 3 busy; \
+         1 task stands before it in the queue; see 'node list'\nIt cannot start before 4 more nodes can take it"
+    );
+    assert_eq!(
+        sentence(Request::Cores { count: 8 }),
+        "job 3 waits: task 3.1 asks 8 cores; 32 cores on 4 nodes eligible, 5 free (of 6 nodes in the cluster); \
+         2 offline, 3 busy; 1 task stands before it in the queue; see 'node list'"
+    );
+    assert_eq!(
+        why_sentence(&job(3, JobState::Running { started_at: NOON }), None),
+        "job 3 runs and nothing of it waits: 1 task running"
+    );
+}
+
+#[test]
+fn a_terminal_gets_colours_and_no_wide_lines() {
+    let look = Look {
+        width: Some(60),
+        colour: true,
+        ..look(Form::Table)
+    };
+    let text = render(&nodes(), &look).out;
+    assert!(
+        text.contains("\x1b[32mOnline  \x1b[0m") && text.contains("AzureNo…"),
+        "{text}"
+    );
+    let plain = text
+        .replace("\x1b[32m", "")
+        .replace("\x1b[31m", "")
+        .replace("\x1b[33m", "")
+        .replace("\x1b[0m", "");
+    assert!(plain.lines().all(|line| line.chars().count() <= 60), "{plain}");
+}
+
+#[test]
+fn what_users_wrote_cannot_command_the_terminal() {
+    let mut row = job(3, JobState::Queued);
+    row.spec.name = "x\x1b]0;title\x07\n\u{202e}y".into();
+    for answer in [
+        Answer::Job(Box::new(row.clone())),
+        Answer::Jobs {
+            jobs: vec![row],
+            more: false,
+            live_only: true,
+        },
+    ] {
+        let text = out(&answer, Form::Table);
+        assert!(text.contains("x^[]0;title^G^J?y"), "{text:?}");
+    }
+}
+
+#[test]
+fn the_cluster_at_a_glance() {
+    let head = HeadView {
+        cluster: "local".into(),
+        version: "0.1.0".into(),
+        pid: 77,
+        started_at: NOON,
+        listen: "127.0.0.1:8745".into(),
+        sequence: Sequence(5),
+    };
+    let status = Answer::Status(Box::new(Status {
+        head,
+        nodes: 4,
+        up: 3,
+        jobs: 2,
+        queued: 10,
+        running: 1,
+    }));
+    let text = out(&status, Form::Table);
+    assert!(
+        text.contains("Nodes      : 4, 3 up\n") && text.contains("process 77"),
+        "{text}"
+    );
+    assert_eq!(out(&status, Form::Quiet), "local\n");
+}

@@ -1,0 +1,615 @@
+//! The agent: between the head node, the spawner, and the programs of tasks that launch something.
+//!
+//! One loop owns everything and wakes on one closed enum; what it is to do is decided by the [`supervisor`]. It can be
+//! killed at any moment: the spawner keeps the tasks, their exit records, and what this loop has to know of them.
+//!
+//! [`supervisor`]: crate::supervisor
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use proto::control::{HeadMessage, Hello, NodeMessage, Timing};
+use proto::frame::VERSION;
+use proto::ids::{AttemptId, LaunchId};
+use proto::model::node::Inventory;
+use proto::model::owner::Owner;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use transport::control::FrameWriter;
+
+use crate::account::{Account, AccountError, Accounts, look_up_later};
+use crate::config::{Config, Flags};
+use crate::directory::NodeDirectory;
+use crate::environment::NodeFacts;
+use crate::files::Files;
+use crate::heartbeat::Heartbeats;
+use crate::kept::Kept;
+use crate::launch::{Launches, ProxyWanted};
+use crate::link::{Brought, HeadLine, Link, Member, address_towards};
+use crate::spawner::clock::{BootTime, wall_clock};
+use crate::spawner::message::{FromSpawner, ToSpawner};
+use crate::spawner_line::{Connected, Heard, SpawnerLine, listen};
+use crate::supervisor::{Command, Supervisor};
+use crate::workdir::{ProxyStart, proxy_order, root_order};
+use crate::{commands, inventory};
+
+/// How many wake-ups may wait; whoever brings more waits.
+const WAKES_AHEAD: usize = 4096;
+
+/// How many are taken before what they lead to is sent.
+const WAKES_AT_ONCE: usize = 1024;
+
+/// How many launches may wait for their proxy here at once.
+const MAX_WAITING_PROXIES: usize = 1024;
+
+/// How many things may wait for accounts at once.
+const MAX_WAITING_FOR_ACCOUNTS: usize = 32 * 1024;
+
+/// A head node that asks for more often gets this.
+const SHORTEST_BEAT: Duration = Duration::from_millis(10);
+
+/// How long the head node may take from our hello to its welcome.
+const WELCOME_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the loop wakes on.
+#[derive(Debug)]
+enum Wake {
+    Spawner(Heard),
+    Head(Brought),
+    Proxy(ProxyWanted),
+    Account {
+        owner: Owner,
+        found: Result<Account, AccountError>,
+    },
+}
+
+impl From<Heard> for Wake {
+    fn from(heard: Heard) -> Self {
+        Self::Spawner(heard)
+    }
+}
+
+impl From<Brought> for Wake {
+    fn from(brought: Brought) -> Self {
+        Self::Head(brought)
+    }
+}
+
+impl From<ProxyWanted> for Wake {
+    fn from(wanted: ProxyWanted) -> Self {
+        Self::Proxy(wanted)
+    }
+}
+
+/// What waits for an account.
+#[derive(Debug)]
+enum Purpose {
+    Start(Arc<Kept>),
+    Proxy(ProxyWanted),
+}
+
+/// Runs an agent until SIGTERM or SIGINT. Tasks run on.
+///
+/// # Errors
+/// When the settings are wrong, the node may not join, or the machine does not let it work.
+pub fn start(flags: Flags) -> anyhow::Result<()> {
+    let config = flags.checked()?;
+    let directory = NodeDirectory::open(&config.dir)?;
+    // What this process makes is for nobody else, unless a mode is set.
+    umask(Mode::from_bits_truncate(0o077));
+    let _lock = lock(&directory)?;
+    commands::link(&directory).context("linking the commands of tasks")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(run(config, directory));
+    // A name server or account database that hangs must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// One agent per folder.
+fn lock(directory: &NodeDirectory) -> anyhow::Result<Flock<File>> {
+    let path = directory.agent_lock();
+    let file = File::options().create(true).write(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    let Ok(mut lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+        bail!("an agent with this folder runs already ({})", path.display());
+    };
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())?;
+    Ok(lock)
+}
+
+async fn run(config: Config, directory: NodeDirectory) -> anyhow::Result<()> {
+    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut link = Link::new(config.clone());
+    let member = tokio::select! {
+        member = link.member(directory.path()) => member?,
+        () = either(&mut signals) => return Ok(()),
+    };
+    let (wakes, waiting) = mpsc::channel(WAKES_AHEAD);
+    let files = Files::new(directory.clone());
+    let agent = tokio::select! {
+        agent = Agent::begin(config, directory, &member, wakes.clone()) => agent?,
+        () = either(&mut signals) => return Ok(()),
+    };
+    let link = tokio::spawn(link.run(member, files, wakes));
+    let ended = agent.serve(waiting, signals, link).await;
+    tracing::info!("agent ended; tasks run on");
+    ended
+}
+
+async fn either(signals: &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+    }
+}
+
+struct Agent {
+    config: Config,
+    directory: NodeDirectory,
+    facts: NodeFacts,
+    inventory: Inventory,
+    peer: SocketAddr,
+    supervisor: Supervisor,
+    launches: Launches<Wake>,
+    accounts: Accounts,
+    /// By owner; the first one asked, the others wait with it.
+    for_accounts: BTreeMap<(String, u32, u32), Vec<Purpose>>,
+    waiting_for_accounts: usize,
+    proxies: BTreeMap<(AttemptId, LaunchId), oneshot::Sender<Option<String>>>,
+    line: SpawnerLine,
+    spawner: Option<FrameWriter<OwnedWriteHalf>>,
+    to_spawner: Vec<ToSpawner>,
+    head: Option<Head>,
+    timing: Timing,
+    next_beat: Instant,
+    wakes: mpsc::Sender<Wake>,
+}
+
+/// A connection to the head node.
+struct Head {
+    line: HeadLine,
+    hello_sent: BootTime,
+    /// After the welcome.
+    heartbeats: Option<Heartbeats>,
+}
+
+impl Agent {
+    async fn begin(
+        config: Config,
+        directory: NodeDirectory,
+        member: &Member,
+        wakes: mpsc::Sender<Wake>,
+    ) -> anyhow::Result<Self> {
+        let head = config.head.clone();
+        let address = match config.address {
+            Some(address) => address,
+            None => tokio::task::spawn_blocking(move || address_towards(&head)).await??,
+        };
+        let inventory = inventory::take(config.cores);
+        let (launches, peer) = Launches::listen(directory.clone(), member.node, address, wakes.clone())?;
+        let facts = NodeFacts {
+            name: config.name.clone(),
+            address,
+            folder: directory.text().to_owned(),
+            bin: directory.bin().to_string_lossy().into_owned(),
+            cluster: "muster".to_owned(),
+            head: config
+                .head
+                .rsplit_once(':')
+                .map_or_else(|| config.head.clone(), |(host, _)| host.to_owned()),
+        };
+        let mut agent = Self {
+            supervisor: Supervisor::new(member.node, config.name.clone(), inventory.core_ids.clone()),
+            line: SpawnerLine::new(directory.clone()),
+            config,
+            directory,
+            facts,
+            inventory,
+            peer,
+            launches,
+            accounts: Accounts::default(),
+            for_accounts: BTreeMap::new(),
+            waiting_for_accounts: 0,
+            proxies: BTreeMap::new(),
+            spawner: None,
+            to_spawner: Vec::new(),
+            head: None,
+            timing: Timing::default(),
+            next_beat: Instant::now(),
+            wakes,
+        };
+        agent.connect_spawner().await?;
+        tracing::info!(node = %member.node, name = %agent.facts.name, cores = agent.inventory.cores, %peer, "agent ready");
+        Ok(agent)
+    }
+
+    async fn serve(
+        mut self,
+        mut waiting: mpsc::Receiver<Wake>,
+        mut signals: (Signal, Signal),
+        mut link: JoinHandle<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                Some(wake) = waiting.recv() => {
+                    self.wake(wake);
+                    for _ in 1..WAKES_AT_ONCE {
+                        match waiting.try_recv() {
+                            Ok(wake) => self.wake(wake),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_beat) => self.beat(),
+                () = either(&mut signals) => return self.leave(&link).await,
+                ended = &mut link => return ended.context("the link to the head node failed")?,
+            }
+            self.flush().await?;
+        }
+    }
+
+    async fn leave(self, link: &JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+        link.abort();
+        if let Some(head) = self.head {
+            head.line.end("the agent is ending").await;
+        }
+        Ok(())
+    }
+
+    /// Sends what the last wake-ups led to.
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        loop {
+            if self.spawner.is_none() {
+                self.connect_spawner().await?;
+            }
+            if let Some(spawner) = &mut self.spawner
+                && let Err(error) = spawner.send_all(&self.to_spawner).await
+            {
+                tracing::warn!("the spawner does not take orders: {error}");
+                self.spawner = None;
+                continue;
+            }
+            self.to_spawner.clear();
+            break;
+        }
+        if let Some(head) = &self.head {
+            while let Some(reports) = self.supervisor.next_reports() {
+                head.line.say(reports);
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Spawner(Heard::Message(FromSpawner::Proxy {
+                attempt,
+                launch,
+                refused,
+            })) => {
+                if let Some(reply) = self.proxies.remove(&(attempt, launch)) {
+                    let refused = refused.map(|reason| format!("node {}: {reason}", self.facts.name));
+                    // The asker may have gone.
+                    let _ = reply.send(refused);
+                }
+            }
+            Wake::Spawner(Heard::Message(message)) => {
+                let commands = self.supervisor.spawner(message, wall_clock());
+                self.carry_out(commands);
+            }
+            Wake::Spawner(Heard::Lost(why)) => {
+                tracing::warn!("the spawner's line is lost: {why}");
+                self.spawner = None;
+                // Their askers are told that the spawner is lost.
+                self.proxies.clear();
+            }
+            Wake::Head(brought) => self.head(brought),
+            Wake::Proxy(wanted) => self.proxy_wanted(wanted),
+            Wake::Account { owner, found } => self.account_found(owner, found),
+        }
+    }
+
+    // --- the head node ---
+
+    fn head(&mut self, brought: Brought) {
+        match brought {
+            Brought::Connected(line) => {
+                self.supervisor.ungreeted();
+                let Some(boot) = self.supervisor.boot() else {
+                    return line.close("no spawner yet");
+                };
+                let hello = Hello {
+                    version: VERSION,
+                    name: self.facts.name.clone(),
+                    boot,
+                    inventory: self.inventory.clone(),
+                    peer: self.peer,
+                    held: self.supervisor.held(),
+                };
+                let hello_sent = BootTime::now();
+                line.say(NodeMessage::Hello(Box::new(hello)));
+                self.head = Some(Head {
+                    line,
+                    hello_sent,
+                    heartbeats: None,
+                });
+            }
+            Brought::Message(message) => self.hear(message),
+            Brought::Lost => {
+                self.supervisor.ungreeted();
+                self.head = None;
+            }
+        }
+    }
+
+    fn hear(&mut self, message: HeadMessage) {
+        match message {
+            HeadMessage::Welcome {
+                version,
+                cluster,
+                timing,
+            } => self.welcome(version, cluster, timing),
+            HeadMessage::Refused { reason } => {
+                tracing::error!("the head node refuses this node: {reason}");
+                self.close_head("refused");
+            }
+            HeadMessage::Orders { orders } => {
+                for order in orders {
+                    let commands = self.supervisor.order(order, wall_clock());
+                    self.carry_out(commands);
+                }
+            }
+            HeadMessage::ReportsTaken { number } => {
+                let commands = self.supervisor.taken(number);
+                self.carry_out(commands);
+            }
+            HeadMessage::HeartbeatTaken { number } => {
+                let heartbeats = self.head.as_mut().and_then(|head| head.heartbeats.as_mut());
+                if let Some(until) = heartbeats.and_then(|heartbeats| heartbeats.taken(number)) {
+                    self.to_spawner.push(ToSpawner::Lease { until });
+                }
+            }
+            HeadMessage::Unknown => {}
+        }
+    }
+
+    fn welcome(&mut self, version: proto::frame::Version, cluster: String, timing: Timing) {
+        if !VERSION.accepts(version) {
+            tracing::error!("the head node speaks version {version}, this node {VERSION}: update one of them");
+            return self.close_head("another version");
+        }
+        let Some(head) = &mut self.head else { return };
+        // The hello was answered like a heartbeat.
+        let heartbeats = Heartbeats::new(timing);
+        self.to_spawner.push(ToSpawner::Lease {
+            until: heartbeats.lease_from(head.hello_sent),
+        });
+        head.heartbeats = Some(heartbeats);
+        self.timing = timing;
+        tracing::info!(cluster, head = self.config.head, "the head node welcomes this node");
+        self.facts.cluster = cluster;
+        for message in self.supervisor.greeted() {
+            head.line.say(message);
+        }
+        self.beat();
+    }
+
+    fn beat(&mut self) {
+        let now = BootTime::now();
+        self.next_beat = Instant::now() + self.timing.heartbeat.duration().max(SHORTEST_BEAT);
+        match &mut self.head {
+            Some(Head {
+                line,
+                heartbeats: Some(heartbeats),
+                ..
+            }) => {
+                if heartbeats.is_dead(now) {
+                    line.close("heartbeats are not answered");
+                } else {
+                    line.say(NodeMessage::Heartbeat {
+                        number: heartbeats.beat(now),
+                    });
+                }
+            }
+            Some(Head {
+                line,
+                hello_sent,
+                heartbeats: None,
+            }) if now.after(*hello_sent) > WELCOME_DEADLINE => {
+                line.close("no welcome");
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn close_head(&self, reason: &str) {
+        if let Some(head) = &self.head {
+            head.line.close(reason);
+        }
+    }
+
+    // --- the spawner ---
+
+    async fn connect_spawner(&mut self) -> anyhow::Result<()> {
+        let mut connected: Connected = self.line.connect().await?;
+        let held = std::mem::take(&mut connected.held);
+        tracing::info!(boot = %connected.boot, attempts = held.len(), "connected to the spawner");
+        // Orders that did not reach it are found missing by the comparison below and made again.
+        self.to_spawner.clear();
+        let commands = self.supervisor.spawner_back(connected.boot, held, wall_clock());
+        let (to, from) = connected.into_halves();
+        self.spawner = Some(to);
+        tokio::spawn(listen(from, self.wakes.clone()));
+        self.carry_out(commands);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Hold(kept) => {
+                    self.to_spawner.push(ToSpawner::Hold {
+                        attempt: kept.attempt(),
+                        kept: kept.to_bytes(),
+                        rerunnable: kept.order.rerunnable,
+                        kill_grace: self.timing.kill_grace,
+                    });
+                    self.serve_launches(&kept);
+                }
+                Command::Serve(kept) => self.serve_launches(&kept),
+                Command::Start(kept) => self.with_account(Purpose::Start(kept)),
+                Command::Stop { attempt, grace } => self.to_spawner.push(ToSpawner::Stop { attempt, grace }),
+                Command::Release { attempt } => self.to_spawner.push(ToSpawner::Release { attempt }),
+                Command::Forget { attempt } => self.to_spawner.push(ToSpawner::Forget { attempt }),
+                Command::Close { attempt } => self.launches.close(attempt),
+                Command::HelloAgain => self.close_head("the node has a new spawner"),
+            }
+        }
+    }
+
+    /// A task whose launches cannot be served still runs; one that launches something is told by its missing socket.
+    fn serve_launches(&mut self, kept: &Kept) {
+        if let Err(error) = self.launches.open(kept) {
+            tracing::error!(attempt = %kept.attempt(), task = %kept.order.task, "launches cannot be served: {error:#}");
+        }
+    }
+
+    // --- accounts and starts ---
+
+    fn with_account(&mut self, purpose: Purpose) {
+        let owner = match &purpose {
+            Purpose::Start(kept) => kept.order.owner.clone(),
+            Purpose::Proxy(wanted) => match self.supervisor.alive(wanted.attempt) {
+                Some(kept) => kept.order.owner.clone(),
+                None => return self.fail(purpose, "its allocation is not held here any more"),
+            },
+        };
+        if let Some(account) = self.accounts.recent(&owner) {
+            return self.proceed(purpose, &account);
+        }
+        if self.waiting_for_accounts >= MAX_WAITING_FOR_ACCOUNTS {
+            return self.fail(purpose, "too much waits for the accounts of this node");
+        }
+        self.waiting_for_accounts += 1;
+        let key = (owner.name.clone(), owner.uid, owner.gid);
+        let asked = self.for_accounts.contains_key(&key);
+        self.for_accounts.entry(key).or_default().push(purpose);
+        if !asked {
+            let wakes = self.wakes.clone();
+            tokio::spawn(async move {
+                let found = look_up_later(owner.clone()).await;
+                // Nobody waits when the agent is ending.
+                let _ = wakes.send(Wake::Account { owner, found }).await;
+            });
+        }
+    }
+
+    fn account_found(&mut self, owner: Owner, found: Result<Account, AccountError>) {
+        let waiting = self
+            .for_accounts
+            .remove(&(owner.name.clone(), owner.uid, owner.gid))
+            .unwrap_or_default();
+        self.waiting_for_accounts -= waiting.len();
+        match found {
+            Ok(account) => {
+                let account = Arc::new(account);
+                self.accounts.remember(owner, &account);
+                for purpose in waiting {
+                    self.proceed(purpose, &account);
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                for purpose in waiting {
+                    self.fail(purpose, &reason);
+                }
+            }
+        }
+    }
+
+    fn proceed(&mut self, purpose: Purpose, account: &Account) {
+        let attempt = match &purpose {
+            Purpose::Start(kept) => kept.attempt(),
+            Purpose::Proxy(wanted) => wanted.attempt,
+        };
+        let Some(kept) = self.supervisor.alive(attempt).cloned() else {
+            return match purpose {
+                // Stopped or released meanwhile: the spawner has been told, and answers that.
+                Purpose::Start(_) => {}
+                Purpose::Proxy(_) => self.fail(purpose, "its allocation is not held here any more"),
+            };
+        };
+        match purpose {
+            Purpose::Start(_) => {
+                let order = root_order(
+                    &self.directory,
+                    &self.facts,
+                    &kept,
+                    account,
+                    self.config.tasks.new_privileges,
+                );
+                match order {
+                    Ok(order) => self.to_spawner.push(ToSpawner::Start(Box::new(order))),
+                    Err(error) => self.fail(purpose, &error.to_string()),
+                }
+            }
+            Purpose::Proxy(wanted) => match self.proxy(&kept, account, &wanted) {
+                Ok(order) => {
+                    self.proxies.insert((wanted.attempt, wanted.launch), wanted.reply);
+                    self.to_spawner.push(order);
+                }
+                Err(error) => self.fail(Purpose::Proxy(wanted), &format!("{error:#}")),
+            },
+        }
+    }
+
+    fn proxy(&self, kept: &Kept, account: &Account, wanted: &ProxyWanted) -> anyhow::Result<ToSpawner> {
+        if self.proxies.len() >= MAX_WAITING_PROXIES || self.proxies.contains_key(&(wanted.attempt, wanted.launch)) {
+            bail!("a proxy of this launch is being started already");
+        }
+        let program = commands::proxy_program()?.to_string_lossy().into_owned();
+        let start = ProxyStart {
+            launch: wanted.launch,
+            rendezvous: wanted.rendezvous,
+            program,
+        };
+        let order = proxy_order(
+            &self.directory,
+            &self.facts,
+            kept,
+            account,
+            &start,
+            self.config.tasks.new_privileges,
+        )?;
+        Ok(ToSpawner::Start(Box::new(order)))
+    }
+
+    fn proxy_wanted(&mut self, wanted: ProxyWanted) {
+        self.with_account(Purpose::Proxy(wanted));
+    }
+
+    fn fail(&mut self, purpose: Purpose, reason: &str) {
+        match purpose {
+            Purpose::Start(kept) => {
+                let commands = self.supervisor.not_started(kept.attempt(), reason, wall_clock());
+                self.carry_out(commands);
+            }
+            Purpose::Proxy(wanted) => {
+                // The asker may have gone.
+                let _ = wanted.reply.send(Some(format!("node {}: {reason}", self.facts.name)));
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Settings of an agent: flags and a file, read to plain values first and then checked into working ones.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proto::ids::NodeName;
+use serde::Deserialize;
+use transport::identity::{JoinToken, TokenError};
+
+/// The UDP port of the head node when only its name is given.
+const DEFAULT_HEAD_PORT: u16 = 8745;
+
+/// How long one dial may take. QUIC asks again after 1 and 3 s, and then only after 7: a new dial is sooner.
+const DIAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The flags of `muster-computenode agent`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// The node's folder: key, task folders, exit records.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// The node's name in the cluster.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the head node listens, HOST or HOST:PORT.
+    #[arg(long)]
+    pub head: Option<String>,
+    /// This node's address towards head and peers; default: the one that the system chooses towards the head.
+    #[arg(long)]
+    pub address: Option<IpAddr>,
+    /// The join token, for the first start only.
+    #[arg(long, conflicts_with = "token_file")]
+    pub token: Option<String>,
+    /// A file with the join token; keeps it out of the process list.
+    #[arg(long)]
+    pub token_file: Option<PathBuf>,
+    /// How many cores tasks may use; default: all that this process may use.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub cores: Option<u32>,
+    /// A file of settings; flags win over it.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// A file of settings, as written. A field that is not there has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// As `--name`.
+    pub name: Option<String>,
+    /// As `--head`.
+    pub head: Option<String>,
+    /// As `--address`.
+    pub address: Option<IpAddr>,
+    /// As `--cores`.
+    pub cores: Option<u32>,
+    /// As `--token-file`.
+    pub token_file: Option<PathBuf>,
+    /// What tasks may do.
+    pub tasks: TaskRules,
+}
+
+/// What tasks may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskRules {
+    /// Whether set-user-id programs work in tasks.
+    pub new_privileges: bool,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{what} {path} cannot be read")]
+    Unreadable {
+        /// Which kind of file.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no settings file.
+    #[error("the settings file {path} is wrong")]
+    Wrong {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A flag is neither given nor in the file.
+    #[error("--{flag} is missing: {example}")]
+    Missing {
+        /// Which.
+        flag: &'static str,
+        /// What to type.
+        example: &'static str,
+    },
+    /// The name is none.
+    #[error("--name")]
+    Name(#[from] proto::ids::IdError),
+    /// The token is none.
+    #[error("the join token is unusable; make one on the head node with 'node token'")]
+    Token(#[from] TokenError),
+    /// The head's address is none.
+    #[error("--head {text}: no such host or address; write HOST or HOST:PORT, for example head.site:8745")]
+    Head {
+        /// What was given.
+        text: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's folder.
+    pub dir: PathBuf,
+    /// Its name.
+    pub name: NodeName,
+    /// Where the head node is, as written; looked up at each dial, because it may move.
+    pub head: String,
+    /// This node's address, when not the one that the system chooses.
+    pub address: Option<IpAddr>,
+    /// For the first start.
+    pub token: Option<JoinToken>,
+    /// How many cores tasks may use.
+    pub cores: Option<u32>,
+    /// What tasks may do.
+    pub tasks: TaskRules,
+    /// How long one dial may take.
+    pub dial_deadline: Duration,
+}
+
+impl Flags {
+    /// Reads the file and checks everything.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the flag or the file.
+    pub fn checked(self) -> Result<Config, ConfigError> {
+        let file = match &self.config {
+            Some(path) => read_settings(path)?,
+            None => File::default(),
+        };
+        let example = "give this node's name, for example --name node1";
+        let name = self
+            .name
+            .or(file.name)
+            .ok_or(ConfigError::Missing { flag: "name", example })?;
+        let example = "say where the head node listens, for example --head head.site:8745";
+        let head = self
+            .head
+            .or(file.head)
+            .ok_or(ConfigError::Missing { flag: "head", example })?;
+        let token = match (self.token, self.token_file.or(file.token_file)) {
+            (Some(text), _) => Some(text),
+            (None, Some(path)) => read_token(&path)?,
+            (None, None) => None,
+        };
+        Ok(Config {
+            dir: self.dir,
+            name: NodeName::new(&name)?,
+            head: with_port(head),
+            address: self.address.or(file.address),
+            token: token.map(|text| text.trim().parse()).transpose()?,
+            cores: self.cores.or(file.cores).map(|cores| cores.max(1)),
+            tasks: file.tasks,
+            dial_deadline: DIAL_DEADLINE,
+        })
+    }
+}
+
+/// Looks a head's address up. Blocks while a name server is asked.
+///
+/// # Errors
+/// [`ConfigError::Head`], naming the text.
+pub fn resolve(head: &str) -> Result<SocketAddr, ConfigError> {
+    let failed = |source| ConfigError::Head {
+        text: head.to_owned(),
+        source,
+    };
+    let mut found = head.to_socket_addrs().map_err(failed)?;
+    found.next().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
+}
+
+fn with_port(head: String) -> String {
+    let bare_v6 = head.parse::<std::net::Ipv6Addr>().is_ok();
+    match head.rsplit_once(':') {
+        _ if bare_v6 => format!("[{head}]:{DEFAULT_HEAD_PORT}"),
+        Some((_, port)) if port.parse::<u16>().is_ok() => head,
+        _ => format!("{head}:{DEFAULT_HEAD_PORT}"),
+    }
+}
+
+fn read_settings(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        what: "the settings file",
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|source| ConfigError::Wrong {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// A token file that was taken away after the first start is as good as none: the certificate counts then, and without
+/// one the error says that a token is needed.
+fn read_token(path: &Path) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Unreadable {
+            what: "the token file",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_parses() {
+        let sample = include_str!("../../configs/computenode.toml");
+        let file: File = toml::from_str(sample).expect("parses");
+        assert_eq!(file.tasks, TaskRules::default());
+        assert!(file.name.is_some() && file.head.is_some());
+    }
+
+    #[test]
+    fn a_head_without_a_port_gets_the_usual_one() {
+        assert_eq!(with_port("head".to_owned()), "head:8745");
+        assert_eq!(with_port("head:1".to_owned()), "head:1");
+        assert_eq!(with_port("fd00::1".to_owned()), "[fd00::1]:8745");
+        assert_eq!(with_port("[fd00::1]:9".to_owned()), "[fd00::1]:9");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_an_example() {
+        let flags = Flags {
+            dir: PathBuf::from("/d"),
+            name: None,
+            head: None,
+            address: None,
+            token: None,
+            token_file: None,
+            cores: None,
+            config: None,
+        };
+        let text = flags.clone().checked().expect_err("no name").to_string();
+        assert!(text.contains("--name is missing"), "{text}");
+        let text = Flags {
+            name: Some("n1".to_owned()),
+            ..flags
+        }
+        .checked()
+        .expect_err("no head")
+        .to_string();
+        assert!(text.contains("--head head.site:8745"), "{text}");
+    }
+}

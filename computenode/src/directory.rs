@@ -1,0 +1,190 @@
+//! The folder of a node: where everything it keeps lies, and who may enter.
+//!
+//! ```text
+//!   node.key node.crt            who this node is (key 0600)
+//!   spawner.sock spawner.pid     the spawner; its lives in spawner.boot, its words in spawner.log
+//!   records/ATTEMPT              exit records
+//!   bin/                         job, task, mpiexec ... : first in the PATH of tasks
+//!   launch/ATTEMPT.sock          the task's own socket (0600, the task's user)
+//!   tasks/JOB/TASK-ATTEMPT/      a task's folder (0700, the task's user): wd/ stdout.txt stderr.txt proxy.log
+//!   tasks/JOB/TASK-ATTEMPT.paths where its outputs went when the user named files of their own
+//! ```
+//!
+//! Folders above a task's own are 0711: its user can go through and not look around.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use proto::ids::{AttemptId, JobId, TaskId};
+
+/// The longest path of a node's folder: a unix socket's path ends at 107 bytes, and `/launch/1234567890.sock` is to fit.
+pub const MAX_DIRECTORY_BYTES: usize = 84;
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Sockets would have no room.
+    #[error(
+        "--dir {path}: {bytes} bytes are too long for the sockets in it; use a path of at most {MAX_DIRECTORY_BYTES}"
+    )]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// How long.
+        bytes: usize,
+    },
+    /// The path is not text.
+    #[error("--dir {path}: the path has to be UTF-8")]
+    NotText {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{path} cannot be made or found")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A node's folder.
+#[derive(Debug, Clone)]
+pub struct NodeDirectory {
+    path: PathBuf,
+    text: String,
+}
+
+impl NodeDirectory {
+    /// Makes what is not there yet.
+    ///
+    /// # Errors
+    /// [`DirectoryError`], naming the path.
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let failed = |source| DirectoryError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if !path.exists() {
+            DirBuilder::new()
+                .mode(0o711)
+                .recursive(true)
+                .create(path)
+                .map_err(failed)?;
+        }
+        let path = path.canonicalize().map_err(failed)?;
+        let Some(text) = path.to_str().map(str::to_owned) else {
+            return Err(DirectoryError::NotText { path });
+        };
+        if text.len() > MAX_DIRECTORY_BYTES {
+            return Err(DirectoryError::TooLong {
+                bytes: text.len(),
+                path,
+            });
+        }
+        let directory = Self { path, text };
+        for folder in [directory.tasks(), directory.launch(), directory.bin()] {
+            make_passable(&folder).map_err(|source| DirectoryError::Io { path: folder, source })?;
+        }
+        Ok(directory)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn spawner_socket(&self) -> PathBuf {
+        self.path.join("spawner.sock")
+    }
+
+    pub(crate) fn spawner_pid(&self) -> PathBuf {
+        self.path.join("spawner.pid")
+    }
+
+    pub(crate) fn spawner_boot(&self) -> PathBuf {
+        self.path.join("spawner.boot")
+    }
+
+    pub(crate) fn spawner_log(&self) -> PathBuf {
+        self.path.join("spawner.log")
+    }
+
+    pub(crate) fn agent_lock(&self) -> PathBuf {
+        self.path.join("agent.pid")
+    }
+
+    pub(crate) fn records(&self) -> PathBuf {
+        self.path.join("records")
+    }
+
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.path.join("bin")
+    }
+
+    pub(crate) fn launch(&self) -> PathBuf {
+        self.path.join("launch")
+    }
+
+    pub(crate) fn task_socket(&self, attempt: AttemptId) -> PathBuf {
+        self.launch().join(format!("{attempt}.sock"))
+    }
+
+    pub(crate) fn tasks(&self) -> PathBuf {
+        self.path.join("tasks")
+    }
+
+    pub(crate) fn job(&self, job: JobId) -> PathBuf {
+        self.tasks().join(job.to_string())
+    }
+
+    /// The folder of one try.
+    #[must_use]
+    pub fn task(&self, task: TaskId, attempt: AttemptId) -> PathBuf {
+        self.job(task.job).join(format!("{}-{attempt}", task.number))
+    }
+}
+
+/// Makes a folder that users can go through, whatever the umask. One that is there already stays as it is.
+pub(crate) fn make_passable(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().create(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o711)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_too_long_for_sockets_is_refused_with_its_length() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = folder.path().join("x".repeat(MAX_DIRECTORY_BYTES));
+        let error = NodeDirectory::open(&long).expect_err("too long").to_string();
+        assert!(error.contains("at most 84"), "{error}");
+    }
+
+    #[test]
+    fn folders_can_be_passed_and_not_listed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = NodeDirectory::open(&folder.path().join("a/b")).expect("opens");
+        let mode = |path: PathBuf| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+        assert_eq!(
+            [mode(directory.tasks()), mode(directory.launch()), mode(directory.bin())],
+            [0o711; 3]
+        );
+    }
+}

@@ -1,0 +1,296 @@
+//! The environment of a task: HPC Pack's `CCP_*`, Azure Batch's `AZ_BATCH_*`, Muster's own, and the user's over all.
+//!
+//! Nothing of the daemon's own environment reaches a task. Variables that begin with `MUSTER_` cannot be set by users:
+//! they say what the node knows to be so. Values follow the documents of both products; what Muster has no counterpart
+//! for is left out, not made up.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proto::control::{AllocatedNode, StartOrder};
+use proto::ids::NodeName;
+use proto::launch::{NODE_ADDRESS_VARIABLE, NODE_NAME_VARIABLE, TASK_SOCKET_VARIABLE};
+
+use crate::account::Account;
+use crate::kept::Kept;
+use crate::workdir::Places;
+
+/// After the node's own folder of commands.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// HPC Pack's number for a run time without a limit.
+const NO_LIMIT_SECONDS: u64 = 2_147_483_647;
+
+/// Users cannot set what begins so.
+const RESERVED: &str = "MUSTER_";
+
+/// What the node knows of itself.
+#[derive(Debug, Clone)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: NodeName,
+    /// Where other nodes reach it.
+    pub address: IpAddr,
+    /// Its folder.
+    pub folder: String,
+    /// The folder of commands, first in `PATH`.
+    pub bin: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The head node, as this node dials it, without the port.
+    pub head: String,
+}
+
+/// The variables of one process of an attempt.
+#[must_use]
+pub fn environment(
+    node: &NodeFacts,
+    kept: &Kept,
+    account: &Account,
+    places: &Places,
+    socket: Option<&str>,
+) -> Vec<(String, String)> {
+    let mut all = BTreeMap::new();
+    all.extend(base(node, account).map(|(name, value)| (name.to_owned(), value)));
+    all.extend(hpc_pack(node, kept, places).map(|(name, value)| (name.to_owned(), value)));
+    all.extend(azure_batch(node, kept, places).map(|(name, value)| (name.to_owned(), value)));
+    all.extend(own(node, kept, socket).map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in &kept.order.env {
+        if name.starts_with(RESERVED) || name.is_empty() || name.contains('=') {
+            continue;
+        }
+        match value {
+            // The user's order of folders stands; our commands are still found.
+            Some(value) if name == "PATH" => drop(all.insert(name.clone(), with_folder(value, &node.bin))),
+            Some(value) => drop(all.insert(name.clone(), value.clone())),
+            None => drop(all.remove(name)),
+        }
+    }
+    all.into_iter().collect()
+}
+
+fn with_folder(path: &str, bin: &str) -> String {
+    if path.split(':').any(|folder| folder == bin) {
+        path.to_owned()
+    } else {
+        format!("{path}:{bin}")
+    }
+}
+
+fn base(node: &NodeFacts, account: &Account) -> impl Iterator<Item = (&'static str, String)> {
+    [
+        ("PATH", format!("{}:{USUAL_PATH}", node.bin)),
+        ("HOME", account.home.clone()),
+        ("USER", account.name.clone()),
+        ("LOGNAME", account.name.clone()),
+        ("SHELL", account.shell.clone()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("TMPDIR", "/tmp".to_owned()),
+    ]
+    .into_iter()
+}
+
+fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Item = (&'static str, String)> {
+    let StartOrder { task, nodes, .. } = &kept.order;
+    let cores: u64 = nodes.iter().map(|node| u64::from(node.slots)).sum();
+    let list = nodes_and_cores(nodes);
+    let runtime = kept
+        .order
+        .runtime_limit
+        .map_or(NO_LIMIT_SECONDS, |limit| limit.0.div_ceil(1000));
+    let truth = |is: bool| if is { "True" } else { "False" }.to_owned();
+    [
+        ("CCP_CLUSTER_NAME", node.cluster.clone()),
+        ("CCP_SCHEDULER", node.head.clone()),
+        ("CCP_JOBID", task.job.to_string()),
+        ("CCP_JOBNAME", kept.order.job_name.clone()),
+        ("CCP_JOBTYPE", "Batch".to_owned()),
+        ("CCP_TASKID", task.number.to_string()),
+        ("CCP_TASKINSTANCEID", "0".to_owned()),
+        ("CCP_TASKCONTEXT", task.to_string()),
+        ("CCP_NUMCPUS", cores.to_string()),
+        ("CCP_NODES", list.clone()),
+        ("CCP_NODES_CORES", list),
+        ("CCP_COREIDS", joined(&kept.core_ids, " ")),
+        ("CCP_RETRY_COUNT", kept.order.requeues.to_string()),
+        ("CCP_RERUNNABLE", truth(kept.order.rerunnable)),
+        ("CCP_EXCLUSIVE", truth(kept.order.exclusive)),
+        ("CCP_RUNTIME", runtime.to_string()),
+        ("CCP_WORKDIR", places.workdir.clone()),
+        ("CCP_MPI_WORKDIR", places.workdir.clone()),
+        ("CCP_STDOUT", places.stdout.shown()),
+        ("CCP_STDERR", places.stderr.shown()),
+    ]
+    .into_iter()
+}
+
+fn azure_batch(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Item = (&'static str, String)> {
+    let StartOrder { task, nodes, .. } = &kept.order;
+    let addresses: Vec<IpAddr> = nodes.iter().map(|node| node.peer.ip()).collect();
+    let master = nodes.first().map(|node| node.peer);
+    let several = nodes.len() > 1;
+    let always = [
+        ("AZ_BATCH_ACCOUNT_NAME", node.cluster.clone()),
+        ("AZ_BATCH_NODE_ID", node.name.to_string()),
+        ("AZ_BATCH_NODE_ROOT_DIR", node.folder.clone()),
+        ("AZ_BATCH_JOB_ID", task.job.to_string()),
+        ("AZ_BATCH_TASK_ID", task.number.to_string()),
+        ("AZ_BATCH_TASK_DIR", places.folder.clone()),
+        ("AZ_BATCH_TASK_WORKING_DIR", places.wd.clone()),
+    ];
+    let for_several = [
+        ("AZ_BATCH_NODE_LIST", joined(&addresses, ";")),
+        ("AZ_BATCH_HOST_LIST", joined(&addresses, ",")),
+        (
+            "AZ_BATCH_MASTER_NODE",
+            master.map(|peer| peer.to_string()).unwrap_or_default(),
+        ),
+        (
+            "AZ_BATCH_IS_CURRENT_NODE_MASTER",
+            nodes.first().is_some_and(|first| first.name == node.name).to_string(),
+        ),
+        ("AZ_BATCH_TASK_SHARED_DIR", places.folder.clone()),
+    ];
+    always
+        .into_iter()
+        .chain(for_several.into_iter().filter(move |_| several))
+}
+
+fn own(node: &NodeFacts, kept: &Kept, socket: Option<&str>) -> impl Iterator<Item = (&'static str, String)> {
+    let names: Vec<&NodeName> = kept.order.nodes.iter().map(|node| &node.name).collect();
+    [
+        ("MUSTER_JOB_ID", kept.order.task.job.to_string()),
+        ("MUSTER_TASK_ID", kept.order.task.to_string()),
+        ("MUSTER_TASK_NAME", kept.order.task_name.clone()),
+        (NODE_NAME_VARIABLE, node.name.to_string()),
+        (NODE_ADDRESS_VARIABLE, node.address.to_string()),
+        ("MUSTER_NODE_LIST", joined(&names, " ")),
+    ]
+    .into_iter()
+    .chain(socket.map(|path| (TASK_SOCKET_VARIABLE, path.to_owned())))
+}
+
+/// HPC Pack's grammar: the number of nodes, then name and cores of each.
+fn nodes_and_cores(nodes: &[AllocatedNode]) -> String {
+    let each = nodes.iter().map(|node| format!(" {} {}", node.name, node.slots));
+    format!("{}{}", nodes.len(), each.collect::<String>())
+}
+
+fn joined<T: ToString>(items: &[T], between: &str) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::model::job::Env;
+    use proto::units::Millis;
+
+    use super::*;
+    use crate::kept::tests::kept;
+    use crate::workdir::{Place, Places};
+
+    fn all_of(env: Env) -> Vec<String> {
+        let mut kept = kept(7, &["node1", "node2"]);
+        kept.order.env = env;
+        kept.order.runtime_limit = Some(Millis(1500));
+        let node = NodeFacts {
+            name: NodeName::new("node1").expect("a name"),
+            address: "127.0.0.2".parse().expect("an address"),
+            folder: "/n".to_owned(),
+            bin: "/n/bin".to_owned(),
+            cluster: "muster".to_owned(),
+            head: "head.site".to_owned(),
+        };
+        let account = Account {
+            name: "alice".to_owned(),
+            home: "/home/alice".to_owned(),
+            shell: "/bin/bash".to_owned(),
+            credentials: None,
+        };
+        let places = Places {
+            folder: "/n/tasks/12/1-7".to_owned(),
+            wd: "/n/tasks/12/1-7/wd".to_owned(),
+            workdir: "/share".to_owned(),
+            stdout: Place::At {
+                path: "/share/out".to_owned(),
+            },
+            stderr: Place::Null,
+        };
+        let all = environment(&node, &kept, &account, &places, Some("/n/launch/7.sock"));
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn the_whole_environment_of_a_task_on_two_nodes() {
+        let expected = "\
+AZ_BATCH_ACCOUNT_NAME=muster
+AZ_BATCH_HOST_LIST=127.0.0.2,127.0.0.3
+AZ_BATCH_IS_CURRENT_NODE_MASTER=true
+AZ_BATCH_JOB_ID=12
+AZ_BATCH_MASTER_NODE=127.0.0.2:4001
+AZ_BATCH_NODE_ID=node1
+AZ_BATCH_NODE_LIST=127.0.0.2;127.0.0.3
+AZ_BATCH_NODE_ROOT_DIR=/n
+AZ_BATCH_TASK_DIR=/n/tasks/12/1-7
+AZ_BATCH_TASK_ID=1
+AZ_BATCH_TASK_SHARED_DIR=/n/tasks/12/1-7
+AZ_BATCH_TASK_WORKING_DIR=/n/tasks/12/1-7/wd
+CCP_CLUSTER_NAME=muster
+CCP_COREIDS=0 1
+CCP_EXCLUSIVE=False
+CCP_JOBID=12
+CCP_JOBNAME=job
+CCP_JOBTYPE=Batch
+CCP_MPI_WORKDIR=/share
+CCP_NODES=2 node1 2 node2 2
+CCP_NODES_CORES=2 node1 2 node2 2
+CCP_NUMCPUS=4
+CCP_RERUNNABLE=True
+CCP_RETRY_COUNT=0
+CCP_RUNTIME=2
+CCP_SCHEDULER=head.site
+CCP_STDERR=/dev/null
+CCP_STDOUT=/share/out
+CCP_TASKCONTEXT=12.1
+CCP_TASKID=1
+CCP_TASKINSTANCEID=0
+CCP_WORKDIR=/share
+HOME=/home/alice
+LANG=C.UTF-8
+LOGNAME=alice
+MUSTER_JOB_ID=12
+MUSTER_NODE_ADDRESS=127.0.0.2
+MUSTER_NODE_LIST=node1 node2
+MUSTER_NODE_NAME=node1
+MUSTER_TASK_ID=12.1
+MUSTER_TASK_NAME=task
+MUSTER_TASK_SOCKET=/n/launch/7.sock
+PATH=/n/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+SHELL=/bin/bash
+TMPDIR=/tmp
+USER=alice";
+        assert_eq!(all_of(Env::new()).join("\n"), expected);
+    }
+
+    #[test]
+    fn users_set_and_remove_what_is_not_ours() {
+        let set = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+        let env = Env::from([
+            set("PATH", Some("/opt/mpi/bin")),
+            set("LANG", None),
+            set("A", Some("b")),
+            set("MUSTER_TASK_SOCKET", Some("/elsewhere")),
+            set("MUSTER_NODE_NAME", None),
+        ]);
+        let all = all_of(env);
+        for there in [
+            "PATH=/opt/mpi/bin:/n/bin",
+            "A=b",
+            "MUSTER_TASK_SOCKET=/n/launch/7.sock",
+            "MUSTER_NODE_NAME=node1",
+        ] {
+            assert!(all.iter().any(|line| line == there), "{there} in {all:?}");
+        }
+        assert!(!all.iter().any(|line| line.starts_with("LANG=")));
+    }
+}

@@ -1,0 +1,209 @@
+//! Ends of tasks' output files, for the head node.
+//!
+//! A user may name any path, and may put a link into the task's folder; so a file is opened with the user's rights, by
+//! a thread that gives up the daemon's for good. Only regular files are read: a pipe would wait for ever.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::control::{FileReply, FileRequest, MAX_PIECE_BYTES, TaskFile};
+use tokio::sync::Semaphore;
+use transport::control::{StreamReader, StreamWriter};
+
+use crate::directory::NodeDirectory;
+use crate::spawner::message::Credentials;
+use crate::workdir::{Place, output_paths};
+
+/// How many files are read at once; more wait.
+const MAX_READERS: usize = 8;
+
+/// How long the head node may take to ask and to take the answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reads for the head node.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    directory: NodeDirectory,
+    readers: Arc<Semaphore>,
+}
+
+impl Files {
+    pub(crate) fn new(directory: NodeDirectory) -> Self {
+        Self {
+            directory,
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+        }
+    }
+
+    /// Answers the one request of a stream.
+    pub(crate) async fn serve(self, mut to: StreamWriter, mut from: StreamReader) -> anyhow::Result<()> {
+        let Some(request) = tokio::time::timeout(DEADLINE, from.recv::<FileRequest>()).await?? else {
+            return Ok(());
+        };
+        let permit = self.readers.clone().acquire_owned().await?;
+        let directory = self.directory;
+        let reply = tokio::task::spawn_blocking(move || {
+            let reply = read(&directory, &request);
+            drop(permit);
+            reply
+        });
+        let reply = reply.await?;
+        tokio::time::timeout(DEADLINE, async {
+            to.send(&reply).await?;
+            to.finish().await
+        })
+        .await??;
+        Ok(())
+    }
+}
+
+/// The end of a file, or why there is none.
+pub(crate) fn read(directory: &NodeDirectory, request: &FileRequest) -> FileReply {
+    let missing = |reason: String| FileReply::Missing { reason };
+    let Some(paths) = output_paths(directory, request.job, request.attempt) else {
+        return missing(
+            "the task has no folder on its node: it was never started, or the folder was taken away".to_owned(),
+        );
+    };
+    let place = match request.file {
+        TaskFile::Stdout => paths.stdout,
+        TaskFile::Stderr => paths.stderr,
+    };
+    let Place::At { path } = place else {
+        return missing("the output was sent nowhere (nul)".to_owned());
+    };
+    let file = open_as(paths.credentials, Path::new(&path));
+    let most = usize::try_from(request.last_bytes)
+        .unwrap_or(usize::MAX)
+        .min(MAX_PIECE_BYTES);
+    match file.and_then(|file| tail(file, most)) {
+        Ok(reply) => reply,
+        Err(error) => missing(format!("{path}: {error}")),
+    }
+}
+
+fn tail(mut file: File, most: usize) -> io::Result<FileReply> {
+    let length = file.metadata()?.len();
+    let skipped = length.saturating_sub(most as u64);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    // The file may be growing.
+    file.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(FileReply::Tail { skipped, bytes })
+}
+
+/// Opens a regular file for reading, with the rights of a user where the daemon has more.
+fn open_as(user: Option<Credentials>, path: &Path) -> io::Result<File> {
+    let open = |path: &Path| {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)?;
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::other("it is not a regular file"))
+        }
+    };
+    let Some(user) = user else { return open(path) };
+    let reader = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                become_user(&user)?;
+                open(path)
+            })
+            .join()
+    });
+    reader.unwrap_or_else(|_| Err(io::Error::other("the reading thread failed")))
+}
+
+/// Gives up this thread's rights. The thread must end afterwards: it cannot take them back.
+fn become_user(user: &Credentials) -> io::Result<()> {
+    let (uid, gid) = (libc::c_long::from(user.uid), libc::c_long::from(user.gid));
+    // The C library's calls of these names change all threads of a process; the system calls change the one that makes
+    // them, which is what is wanted here.
+    // SAFETY: the list is as long as said and lives through the call; the other two take numbers only.
+    let results = unsafe {
+        [
+            libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()),
+            libc::syscall(libc::SYS_setresgid, gid, gid, gid),
+            libc::syscall(libc::SYS_setresuid, uid, uid, uid),
+        ]
+    };
+    if results == [0; 3] {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use proto::ids::{AttemptId, JobId};
+
+    use super::*;
+
+    fn request(last_bytes: u32) -> FileRequest {
+        FileRequest {
+            job: JobId(12),
+            attempt: AttemptId(7),
+            file: TaskFile::Stdout,
+            last_bytes,
+        }
+    }
+
+    fn reason(reply: FileReply) -> String {
+        match reply {
+            FileReply::Missing { reason } => reason,
+            FileReply::Tail { .. } => panic!("a file where none was expected"),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_read_and_what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = NodeDirectory::open(folder.path()).expect("opens");
+        assert!(reason(read(&directory, &request(9))).contains("never started"));
+        let task = directory.job(JobId(12)).join("1-7");
+        fs::create_dir_all(&task).expect("makes it");
+        let stdout = task.join("stdout.txt");
+        assert!(reason(read(&directory, &request(9))).contains("stdout.txt: No such file"));
+        fs::write(&stdout, "0123456789").expect("writes");
+        let expected = FileReply::Tail {
+            skipped: 6,
+            bytes: b"6789".to_vec(),
+        };
+        assert_eq!(read(&directory, &request(4)), expected);
+        fs::remove_file(&stdout).expect("is there");
+        nix::unistd::mkfifo(&stdout, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        assert!(reason(read(&directory, &request(4))).contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_link_to_roots_file_does_not_open_it() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED a_link_to_roots_file_does_not_open_it: needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711)).expect("sets the mode");
+        let directory = NodeDirectory::open(folder.path()).expect("opens");
+        let task = directory.job(JobId(12)).join("1-7");
+        fs::create_dir_all(&task).expect("makes it");
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "secret").expect("writes");
+        fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("sets the mode");
+        symlink(&secret, task.join("stdout.txt")).expect("links");
+        std::os::unix::fs::chown(&task, Some(4242), Some(4242)).expect("gives it away");
+        assert!(reason(read(&directory, &request(4))).contains("Permission denied"));
+        // This thread kept its rights.
+        assert_eq!(fs::read_to_string(&secret).expect("reads"), "secret");
+    }
+}

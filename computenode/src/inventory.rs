@@ -1,0 +1,88 @@
+//! What a node found on itself: cores, memory, system, addresses.
+
+use std::net::IpAddr;
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use proto::model::node::Inventory;
+use sysinfo::{MemoryRefreshKind, Networks, RefreshKind, System};
+
+/// Takes stock. `cores` is the wanted number; none means all that this process may use.
+#[must_use]
+pub fn take(cores: Option<u32>) -> Inventory {
+    let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(refresh);
+    let core_ids = core_ids(cores, &usable_cores());
+    Inventory {
+        cores: u32::try_from(core_ids.len()).unwrap_or(u32::MAX),
+        core_ids,
+        memory_bytes: memory_limit(&system).unwrap_or_else(|| system.total_memory()),
+        hostname: System::host_name().unwrap_or_default(),
+        os: System::long_os_version().unwrap_or_default(),
+        kernel: System::kernel_version().unwrap_or_default(),
+        arch: std::env::consts::ARCH.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        addresses: addresses(),
+    }
+}
+
+/// A container or service may have less than the machine.
+fn memory_limit(system: &System) -> Option<u64> {
+    let limit = system.cgroup_limits()?.total_memory;
+    (limit > 0).then_some(limit.min(system.total_memory()))
+}
+
+/// The cores that this process may run on, as the kernel counts them.
+fn usable_cores() -> Vec<u32> {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else {
+        return vec![0];
+    };
+    let usable = (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false));
+    usable.filter_map(|core| u32::try_from(core).ok()).collect()
+}
+
+/// So many cores. A node that offers more than there are (several nodes on one machine) names some twice.
+fn core_ids(wanted: Option<u32>, usable: &[u32]) -> Vec<u32> {
+    let count = wanted
+        .map_or(usable.len(), |wanted| usize::try_from(wanted).unwrap_or(usize::MAX))
+        .max(1);
+    match usable {
+        [] => vec![0; count],
+        _ => usable.iter().copied().cycle().take(count).collect(),
+    }
+}
+
+fn addresses() -> Vec<IpAddr> {
+    let networks = Networks::new_with_refreshed_list();
+    let all = networks.values().flat_map(|network| network.ip_networks());
+    let mut addresses: Vec<IpAddr> = all
+        .map(|network| network.addr)
+        .filter(|address| !address.is_loopback())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_cores_and_memory() {
+        let found = take(None);
+        assert!(
+            found.cores >= 1 && found.core_ids.len() == found.cores as usize,
+            "{found:?}"
+        );
+        assert!(found.memory_bytes > 0 && !found.kernel.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn a_wanted_number_of_cores_is_offered() {
+        assert_eq!(core_ids(Some(1), &[2, 3]), [2]);
+        assert_eq!(core_ids(Some(3), &[2, 3]), [2, 3, 2]);
+        assert_eq!(core_ids(None, &[2, 3]), [2, 3]);
+        assert_eq!(core_ids(Some(2), &[]), [0, 0]);
+    }
+}

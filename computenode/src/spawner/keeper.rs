@@ -1,0 +1,793 @@
+//! What the spawner knows: its attempts, their processes, and what is to become of them.
+//!
+//! ```text
+//!   Waiting --Start--> Starting --cloned--> Running --exited--> Left --nothing runs--> Reported
+//!      |                  |                                      ^
+//!      '----- Stop -------+---------- not started ---------------'
+//! ```
+//!
+//! One owner behind one lock, changed by short calls from the threads around it; none of them waits or walks through
+//! processes while it holds the lock. Files written under it are exit records, on the node's own disk.
+//! An attempt's end is told only when none of its processes is left: then its slots are free.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use proto::ids::{AttemptId, BootId};
+use proto::model::task::AttemptOutcome;
+use proto::units::{Millis, Timestamp};
+
+use crate::spawner::clock::{BootTime, wall_clock};
+use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS, Role, SpawnOrder, ToSpawner};
+use crate::spawner::processes::{self, Roots};
+use crate::spawner::record::Records;
+
+/// The most messages that wait for an agent; one that reads so slowly is cut off and gets everything at its return.
+const MAX_OUTGOING: usize = 4 * MAX_ATTEMPTS;
+
+/// All that the spawner knows.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    boot: BootId,
+    records: Records,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    /// Processes that were started and not reaped.
+    children: BTreeMap<i32, Child>,
+    /// Children that are being cloned: the kernel writes their numbers.
+    in_flight: Vec<Arc<AtomicI32>>,
+    /// Children that were reaped before their clone returned.
+    early: Vec<(i32, Ended)>,
+    /// Counts clones, so that a look at the processes can tell whether one began meanwhile.
+    clones: u64,
+    lease_until: Option<BootTime>,
+    queue: VecDeque<SpawnOrder>,
+    agent: Option<AgentLine>,
+    /// Told to end everything.
+    leaving: bool,
+    /// A look for what an ended attempt may have left is due then.
+    late_look: Option<BootTime>,
+    /// Something changed that the one who ends attempts should see at once.
+    ender_wanted: bool,
+}
+
+/// The connection to the agent.
+#[derive(Debug)]
+struct AgentLine {
+    generation: u64,
+    outgoing: VecDeque<FromSpawner>,
+}
+
+#[derive(Debug)]
+struct Child {
+    attempt: AttemptId,
+    role: Role,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    kept: Vec<u8>,
+    rerunnable: bool,
+    kill_grace: Millis,
+    root: Root,
+    /// Proxies between order and clone.
+    starting_proxies: usize,
+    /// Set by whoever ends it first.
+    ending: Option<Ending>,
+    /// To be forgotten without a report.
+    release: bool,
+    /// Sessions that its processes led.
+    sessions: Vec<i32>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Waiting,
+    Starting,
+    Running {
+        pid: i32,
+        started_at: Timestamp,
+        limit: Option<(Millis, BootTime)>,
+    },
+    Left(ExitRecord),
+    Reported(ExitRecord),
+}
+
+#[derive(Debug)]
+struct Ending {
+    outcome: AttemptOutcome,
+    asked: bool,
+    kill_at: BootTime,
+}
+
+/// How a process ended, as the kernel tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+}
+
+/// What to do about the processes of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Only look whether any are left.
+    Look,
+    /// Ask all to end.
+    Ask,
+    /// Kill all.
+    Kill,
+}
+
+/// What a look at the processes has to know, and what to do then.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    pub(super) measures: BTreeMap<AttemptId, Measure>,
+    pub(super) roots: Roots,
+    /// Whether what cannot be attributed may be killed.
+    pub(super) strays: bool,
+    /// Attempts whose processes may live; marked processes of any other are killed.
+    pub(super) known: BTreeSet<AttemptId>,
+    clones: u64,
+}
+
+/// Which threads to wake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) starter: bool,
+    pub(super) writer: bool,
+    pub(super) ender: bool,
+}
+
+/// When the one who ends attempts has to look next.
+#[derive(Debug)]
+pub(super) enum Due {
+    Now(Rounds),
+    At(Option<BootTime>),
+}
+
+impl Keeper {
+    pub(super) fn new(boot: BootId, records: Records, ended: Vec<ExitRecord>) -> Self {
+        let attempts = ended
+            .into_iter()
+            .map(|record| (record.attempt, Attempt::of_record(record)))
+            .collect();
+        Self {
+            boot,
+            records,
+            attempts,
+            children: BTreeMap::new(),
+            in_flight: Vec::new(),
+            early: Vec::new(),
+            clones: 0,
+            lease_until: None,
+            queue: VecDeque::new(),
+            agent: None,
+            leaving: false,
+            late_look: None,
+            ender_wanted: false,
+        }
+    }
+
+    pub(super) const fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    // --- the agent ---
+
+    /// An agent said hello: it gets everything; what waits for an older one is superseded.
+    pub(super) fn attach(&mut self, generation: u64) {
+        let mut outgoing = VecDeque::from([FromSpawner::Welcome {
+            version: proto::frame::VERSION,
+            boot: self.boot,
+        }]);
+        outgoing.extend(self.attempts.iter().map(|(attempt, held)| FromSpawner::Held {
+            attempt: *attempt,
+            kept: held.kept.clone(),
+            state: held.state(),
+        }));
+        outgoing.push_back(FromSpawner::HeldAll);
+        self.agent = Some(AgentLine { generation, outgoing });
+    }
+
+    pub(super) fn detach(&mut self, generation: u64) {
+        if self.agent.as_ref().is_some_and(|line| line.generation == generation) {
+            self.agent = None;
+        }
+    }
+
+    /// What waits for the agent; none when its connection is not the one that counts.
+    pub(super) fn outgoing(&mut self, generation: u64) -> Option<VecDeque<FromSpawner>> {
+        let line = self.agent.as_mut().filter(|line| line.generation == generation)?;
+        Some(std::mem::take(&mut line.outgoing))
+    }
+
+    fn tell(&mut self, message: FromSpawner) {
+        if let Some(line) = &mut self.agent {
+            line.outgoing.push_back(message);
+            if line.outgoing.len() > MAX_OUTGOING {
+                tracing::warn!("the agent does not read: its connection is closed");
+                self.agent = None;
+            }
+        }
+    }
+
+    pub(super) fn handle(&mut self, message: ToSpawner) {
+        match message {
+            ToSpawner::Hold {
+                attempt,
+                kept,
+                rerunnable,
+                kill_grace,
+            } => self.hold(attempt, kept, rerunnable, kill_grace),
+            ToSpawner::Start(order) => self.order(*order),
+            ToSpawner::Stop { attempt, grace } => self.stop(attempt, AttemptOutcome::Stopped, grace),
+            ToSpawner::Release { attempt } => self.release(attempt),
+            ToSpawner::Forget { attempt } => self.forget(attempt),
+            ToSpawner::Lease { until } => self.lease_until = Some(until),
+            ToSpawner::Hello { .. } | ToSpawner::Unknown => {}
+        }
+    }
+
+    fn hold(&mut self, attempt: AttemptId, kept: Vec<u8>, rerunnable: bool, kill_grace: Millis) {
+        if !self.leaving && self.attempts.len() < MAX_ATTEMPTS {
+            self.attempts
+                .entry(attempt)
+                .or_insert_with(|| Attempt::new(kept, rerunnable, kill_grace));
+        }
+    }
+
+    fn order(&mut self, order: SpawnOrder) {
+        if self.leaving {
+            return;
+        }
+        let attempt = order.attempt;
+        let fenced = self.is_fenced(BootTime::now());
+        let refused = match (order.role, self.attempts.get_mut(&attempt)) {
+            (
+                Role::Root,
+                Some(Attempt {
+                    root: root @ Root::Waiting,
+                    ending: None,
+                    release: false,
+                    ..
+                }),
+            ) => {
+                *root = Root::Starting;
+                None
+            }
+            // Known already, or ended before it began: that is told elsewhere.
+            (Role::Root, Some(_)) => return,
+            (Role::Root, None) => {
+                return self.end_unknown(
+                    attempt,
+                    format!("the node holds {MAX_ATTEMPTS} attempts and takes no more"),
+                );
+            }
+            (Role::Proxy { .. }, Some(held)) if held.takes_proxies() && !(fenced && held.rerunnable) => {
+                held.starting_proxies += 1;
+                None
+            }
+            (Role::Proxy { .. }, _) => Some("the allocation is being given back".to_owned()),
+        };
+        match (order.role, refused) {
+            (Role::Proxy { launch }, refused @ Some(_)) => self.tell(FromSpawner::Proxy {
+                attempt,
+                launch,
+                refused,
+            }),
+            _ => self.queue.push_back(order),
+        }
+    }
+
+    /// Whether the lease is over: what may be started elsewhere must not run here.
+    fn is_fenced(&self, now: BootTime) -> bool {
+        self.lease_until.is_some_and(|until| until <= now)
+    }
+
+    fn end_unknown(&mut self, attempt: AttemptId, reason: String) {
+        let outcome = AttemptOutcome::NotStarted { reason };
+        let record = ExitRecord {
+            attempt,
+            boot: self.boot,
+            started_at: None,
+            ended_at: wall_clock(),
+            outcome,
+        };
+        self.tell(FromSpawner::Ended(record));
+    }
+
+    fn stop(&mut self, attempt: AttemptId, outcome: AttemptOutcome, grace: Millis) {
+        let Some(held) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        if matches!(held.root, Root::Reported(_)) {
+            return;
+        }
+        let kill_at = BootTime::now() + grace;
+        match &mut held.ending {
+            // A second stop may only make it sooner.
+            Some(ending) => ending.kill_at = ending.kill_at.min(kill_at),
+            None => {
+                held.ending = Some(Ending {
+                    outcome,
+                    asked: false,
+                    kill_at,
+                })
+            }
+        }
+        self.ender_wanted = true;
+        if matches!(held.root, Root::Waiting) {
+            self.leave(attempt, None, AttemptOutcome::Stopped);
+        }
+    }
+
+    fn release(&mut self, attempt: AttemptId) {
+        let Some(held) = self.attempts.get_mut(&attempt) else {
+            return self.tell(FromSpawner::Released { attempt });
+        };
+        held.release = true;
+        self.ender_wanted = true;
+        let now = BootTime::now();
+        match &mut held.ending {
+            Some(ending) => ending.kill_at = now,
+            None => {
+                held.ending = Some(Ending {
+                    outcome: AttemptOutcome::Stopped,
+                    asked: true,
+                    kill_at: now,
+                })
+            }
+        }
+        self.finish_if_bare(attempt);
+    }
+
+    fn forget(&mut self, attempt: AttemptId) {
+        let over = |held: &Attempt| match held.root {
+            Root::Reported(_) => true,
+            // Never came to a start, by the agent's own decision.
+            Root::Waiting => held.starting_proxies == 0,
+            Root::Starting | Root::Running { .. } | Root::Left(_) => false,
+        };
+        if self.attempts.get(&attempt).is_some_and(over) && !self.has_children(attempt) {
+            self.attempts.remove(&attempt);
+            self.records.remove(attempt);
+        }
+    }
+
+    // --- starting ---
+
+    /// How many clones were begun and have returned.
+    pub(super) fn cloned(&self) -> u64 {
+        self.clones - self.in_flight.len() as u64
+    }
+
+    /// The next process to start, and where the kernel is to write its number.
+    pub(super) fn next_start(&mut self) -> Option<(SpawnOrder, Arc<AtomicI32>)> {
+        let order = self.queue.pop_front()?;
+        let pid = Arc::new(AtomicI32::new(0));
+        self.in_flight.push(Arc::clone(&pid));
+        self.clones += 1;
+        Some((order, pid))
+    }
+
+    /// A process runs, or not.
+    pub(super) fn started(&mut self, order: &SpawnOrder, pid: &Arc<AtomicI32>, result: Result<i32, String>) {
+        self.in_flight.retain(|other| !Arc::ptr_eq(other, pid));
+        let number = pid.load(Ordering::Acquire);
+        let early = self
+            .early
+            .iter()
+            .position(|(early, _)| *early == number)
+            .map(|at| self.early.swap_remove(at).1);
+        if self.in_flight.is_empty() {
+            self.early.clear();
+        }
+        match order.role {
+            Role::Root => self.root_started(order, result),
+            Role::Proxy { launch } => {
+                if let Some(held) = self.attempts.get_mut(&order.attempt) {
+                    held.starting_proxies -= 1;
+                }
+                if let Ok(pid) = result {
+                    self.adopt(pid, order);
+                }
+                let refused = result.err();
+                self.tell(FromSpawner::Proxy {
+                    attempt: order.attempt,
+                    launch,
+                    refused,
+                });
+            }
+        }
+        if let Some(ended) = early {
+            self.exited(number, ended);
+        }
+    }
+
+    fn adopt(&mut self, pid: i32, order: &SpawnOrder) {
+        self.children.insert(
+            pid,
+            Child {
+                attempt: order.attempt,
+                role: order.role,
+            },
+        );
+        if let Some(held) = self.attempts.get_mut(&order.attempt) {
+            if held.sessions.len() >= MAX_SESSIONS {
+                held.sessions.remove(0);
+            }
+            held.sessions.push(pid);
+            self.ender_wanted |= held.ending.is_some() || order.runtime_limit.is_some();
+        }
+    }
+
+    fn root_started(&mut self, order: &SpawnOrder, result: Result<i32, String>) {
+        let attempt = order.attempt;
+        match result {
+            Ok(pid) => {
+                let at = wall_clock();
+                self.adopt(pid, order);
+                if let Some(held) = self.attempts.get_mut(&attempt) {
+                    let limit = order.runtime_limit.map(|limit| (limit, BootTime::now() + limit));
+                    held.root = Root::Running {
+                        pid,
+                        started_at: at,
+                        limit,
+                    };
+                }
+                self.tell(FromSpawner::Started { attempt, at });
+            }
+            Err(reason) => self.leave(attempt, None, AttemptOutcome::NotStarted { reason }),
+        }
+    }
+
+    // --- ending ---
+
+    /// A child was reaped.
+    pub(super) fn exited(&mut self, pid: i32, ended: Ended) {
+        let Some(child) = self.children.remove(&pid) else {
+            if !self.in_flight.is_empty() {
+                self.early.push((pid, ended));
+            }
+            return;
+        };
+        match (child.role, self.attempts.get(&child.attempt).map(|held| &held.root)) {
+            (
+                Role::Root,
+                Some(Root::Running {
+                    pid: root, started_at, ..
+                }),
+            ) if *root == pid => {
+                let started_at = *started_at;
+                let outcome = match ended {
+                    Ended::Exited(code) => AttemptOutcome::Exited { code },
+                    Ended::Signaled(signal) => AttemptOutcome::Signaled { signal },
+                };
+                self.leave(child.attempt, Some(started_at), outcome);
+            }
+            _ => self.finish_if_bare(child.attempt),
+        }
+    }
+
+    /// The attempt's own program is over, or never was.
+    fn leave(&mut self, attempt: AttemptId, started_at: Option<Timestamp>, outcome: AttemptOutcome) {
+        let boot = self.boot;
+        let Some(held) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        let outcome = match (&held.ending, outcome) {
+            // That it could not be started says more than that it was to be stopped.
+            (_, outcome @ AttemptOutcome::NotStarted { .. }) | (None, outcome) => outcome,
+            (Some(ending), _) => ending.outcome.clone(),
+        };
+        held.root = Root::Left(ExitRecord {
+            attempt,
+            boot,
+            started_at,
+            ended_at: wall_clock(),
+            outcome,
+        });
+        self.finish_if_bare(attempt);
+    }
+
+    /// The quick way to the end, without a walk through all processes: when the spawner has no child that it did not
+    /// start itself, then nobody has left anything behind.
+    fn finish_if_bare(&mut self, attempt: AttemptId) {
+        if !self.is_ending(attempt) {
+            return;
+        }
+        if !self.has_children(attempt) && self.no_orphans() {
+            self.finish(attempt);
+        } else {
+            self.ender_wanted = true;
+        }
+    }
+
+    fn is_ending(&self, attempt: AttemptId) -> bool {
+        self.attempts.get(&attempt).is_some_and(|held| match held.root {
+            Root::Left(_) => true,
+            Root::Waiting | Root::Reported(_) => held.release,
+            Root::Starting | Root::Running { .. } => false,
+        })
+    }
+
+    fn has_children(&self, attempt: AttemptId) -> bool {
+        self.attempts
+            .get(&attempt)
+            .is_some_and(|held| held.starting_proxies > 0)
+            || self.children.values().any(|child| child.attempt == attempt)
+    }
+
+    fn no_orphans(&self) -> bool {
+        let being_cloned = |pid: &i32| self.in_flight.iter().any(|known| known.load(Ordering::Acquire) == *pid);
+        processes::own_children().is_some_and(|children| {
+            children
+                .iter()
+                .all(|pid| self.children.contains_key(pid) || being_cloned(pid))
+        })
+    }
+
+    /// Nothing of the attempt runs any more.
+    fn finish(&mut self, attempt: AttemptId) {
+        let Some(held) = self.attempts.get_mut(&attempt) else {
+            return;
+        };
+        self.late_look = Some(BootTime::now() + LATE_LOOK);
+        if held.release {
+            self.attempts.remove(&attempt);
+            self.records.remove(attempt);
+            return self.tell(FromSpawner::Released { attempt });
+        }
+        if let Root::Left(record) = &held.root {
+            let record = record.clone();
+            held.root = Root::Reported(record.clone());
+            held.sessions.clear();
+            // An agent needs nothing but the record now.
+            held.kept = Vec::new();
+            if let Err(error) = self.records.write(&record) {
+                tracing::error!(%attempt, "{:#}", anyhow::Error::new(error));
+            }
+            self.tell(FromSpawner::Ended(record));
+        }
+    }
+
+    // --- rounds of the one who ends attempts ---
+
+    /// What is to be done about processes now, or when to ask again.
+    pub(super) fn due(&mut self) -> Due {
+        let now = BootTime::now();
+        self.pass_deadlines(now);
+        let mut measures = BTreeMap::new();
+        let mut next = self.late_look;
+        for (attempt, held) in &mut self.attempts {
+            match held.measure(now) {
+                Ok(measure) => drop(measures.insert(*attempt, measure)),
+                Err(at) => next = earliest(next, at),
+            }
+            if held.may_run() && held.rerunnable && held.ending.is_none() {
+                next = earliest(next, self.lease_until.filter(|until| *until > now));
+            }
+        }
+        let late = self.late_look.is_some_and(|at| at <= now);
+        if measures.is_empty() && !late {
+            return Due::At(next);
+        }
+        if late {
+            self.late_look = None;
+        }
+        Due::Now(Rounds {
+            strays: self.may_end_strays(&measures),
+            roots: self.roots(),
+            known: self
+                .attempts
+                .iter()
+                .filter(|(_, held)| held.may_run())
+                .map(|(attempt, _)| *attempt)
+                .collect(),
+            clones: self.clones,
+            measures,
+        })
+    }
+
+    fn pass_deadlines(&mut self, now: BootTime) {
+        let fenced = self.is_fenced(now);
+        let mut passed = Vec::new();
+        for (attempt, held) in self.attempts.iter().filter(|(_, held)| held.ending.is_none()) {
+            let fenced = fenced && held.rerunnable;
+            let outcome = match &held.root {
+                Root::Running {
+                    limit: Some((limit, at)),
+                    ..
+                } if *at <= now => AttemptOutcome::TimedOut { limit: *limit },
+                Root::Running { .. } if fenced => AttemptOutcome::Fenced,
+                Root::Waiting if fenced && self.has_children(*attempt) => AttemptOutcome::Fenced,
+                _ => continue,
+            };
+            passed.push((*attempt, outcome));
+        }
+        for (attempt, outcome) in passed {
+            let Some(held) = self.attempts.get_mut(&attempt) else {
+                continue;
+            };
+            tracing::info!(%attempt, ?outcome, "the attempt is ended");
+            // A share without a program of its own loses its proxies and is held on: its end is the primary's to tell.
+            held.ending = Some(Ending {
+                outcome,
+                asked: false,
+                kill_at: now + held.kill_grace,
+            });
+        }
+    }
+
+    /// Strays belong to whoever is left: they go when no attempt runs that could own them.
+    fn may_end_strays(&self, measures: &BTreeMap<AttemptId, Measure>) -> bool {
+        let over =
+            |(attempt, held): (&AttemptId, &Attempt)| !held.may_run() || measures.get(attempt) == Some(&Measure::Kill);
+        self.in_flight.is_empty() && self.attempts.iter().all(over)
+    }
+
+    fn roots(&self) -> Roots {
+        let sessions = self
+            .attempts
+            .iter()
+            .flat_map(|(attempt, held)| held.sessions.iter().map(|sid| (*sid, *attempt)));
+        Roots {
+            started: self.children.iter().map(|(pid, child)| (*pid, child.attempt)).collect(),
+            sessions: sessions.collect(),
+            boot: Some(self.boot),
+        }
+    }
+
+    /// Whether strays seen in these rounds are strays: no clone began since, so none of them is a child of ours that
+    /// has not become its program yet.
+    pub(super) fn strays_are_sure(&self, rounds: &Rounds) -> bool {
+        rounds.strays && rounds.clones == self.clones && self.in_flight.is_empty()
+    }
+
+    /// A look found nothing of these attempts; those that still have nothing are over.
+    /// Returns how many.
+    pub(super) fn found_bare(&mut self, attempts: &[AttemptId]) -> usize {
+        let mut over = 0;
+        for attempt in attempts {
+            if self.has_children(*attempt) {
+                continue;
+            }
+            over += 1;
+            if self.is_ending(*attempt) {
+                self.finish(*attempt);
+            } else if let Some(held) = self
+                .attempts
+                .get_mut(attempt)
+                .filter(|held| matches!(held.root, Root::Waiting))
+            {
+                held.ending = None;
+            }
+        }
+        over
+    }
+
+    /// End everything: the node is shut down.
+    pub(super) fn leave_all(&mut self, grace: Millis) {
+        self.leaving = true;
+        self.ender_wanted = true;
+        for order in std::mem::take(&mut self.queue) {
+            match (order.role, self.attempts.get_mut(&order.attempt)) {
+                (Role::Root, Some(held)) => held.root = Root::Waiting,
+                (Role::Proxy { .. }, Some(held)) => held.starting_proxies -= 1,
+                (_, None) => {}
+            }
+        }
+        let kill_at = BootTime::now() + grace;
+        for held in self.attempts.values_mut().filter(|held| held.may_run()) {
+            held.release = true;
+            held.ending.get_or_insert(Ending {
+                outcome: AttemptOutcome::Stopped,
+                asked: false,
+                kill_at,
+            });
+        }
+    }
+
+    /// Which of the waiting threads have something to do.
+    pub(super) fn wanted(&mut self) -> Wanted {
+        Wanted {
+            starter: !self.queue.is_empty(),
+            writer: self.agent.as_ref().is_none_or(|line| !line.outgoing.is_empty()),
+            ender: std::mem::take(&mut self.ender_wanted),
+        }
+    }
+
+    /// Whether it was told to leave and nothing runs any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving
+            && self.in_flight.is_empty()
+            && self
+                .attempts
+                .values()
+                .all(|held| matches!(held.root, Root::Reported(_)))
+    }
+}
+
+/// The most sessions remembered of one attempt, for orphans without a mark; it may run any number of launches.
+const MAX_SESSIONS: usize = 1024;
+
+/// After an attempt's end its leftovers are looked for once more, because `/proc` lists can miss a process.
+const LATE_LOOK: Millis = Millis(1000);
+
+fn earliest(one: Option<BootTime>, other: Option<BootTime>) -> Option<BootTime> {
+    one.into_iter().chain(other).min()
+}
+
+impl Attempt {
+    const fn new(kept: Vec<u8>, rerunnable: bool, kill_grace: Millis) -> Self {
+        Self {
+            kept,
+            rerunnable,
+            kill_grace,
+            root: Root::Waiting,
+            starting_proxies: 0,
+            ending: None,
+            release: false,
+            sessions: Vec::new(),
+        }
+    }
+
+    fn of_record(record: ExitRecord) -> Self {
+        Self {
+            root: Root::Reported(record),
+            ..Self::new(Vec::new(), false, Millis(0))
+        }
+    }
+
+    fn state(&self) -> KeptState {
+        match &self.root {
+            Root::Waiting => KeptState::Waiting,
+            Root::Starting => KeptState::Starting,
+            Root::Running { started_at, .. } => KeptState::Running {
+                started_at: *started_at,
+            },
+            Root::Left(ExitRecord {
+                started_at: Some(started_at),
+                ..
+            }) => KeptState::Running {
+                started_at: *started_at,
+            },
+            Root::Left(_) => KeptState::Starting,
+            Root::Reported(record) => KeptState::Ended(record.clone()),
+        }
+    }
+
+    const fn takes_proxies(&self) -> bool {
+        !self.release
+            && self.ending.is_none()
+            && matches!(self.root, Root::Waiting | Root::Starting | Root::Running { .. })
+    }
+
+    const fn may_run(&self) -> bool {
+        !matches!(self.root, Root::Reported(_))
+    }
+
+    /// What to do about its processes now, or when.
+    fn measure(&mut self, now: BootTime) -> Result<Measure, Option<BootTime>> {
+        let left = matches!(self.root, Root::Left(_));
+        let releasable = self.release && !matches!(self.root, Root::Starting);
+        match (&mut self.ending, &self.root) {
+            // Not cloned yet; the end of the clone wakes the one who asks.
+            (_, Root::Starting) => Err(None),
+            (_, Root::Reported(_)) if !self.release => Err(None),
+            (Some(ending), _) if ending.kill_at <= now => Ok(Measure::Kill),
+            (Some(ending), _) if !ending.asked => {
+                ending.asked = true;
+                Ok(Measure::Ask)
+            }
+            // The grace is for the whole tree: what the program started may still be writing.
+            (Some(ending), _) if !left && !releasable => Err(Some(ending.kill_at)),
+            (Some(_), _) => Ok(Measure::Look),
+            (None, _) if left => Ok(Measure::Kill),
+            (None, Root::Running { limit, .. }) => Err(limit.map(|(_, at)| at)),
+            (None, _) => Err(None),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The agent's line to its spawner: starts one where none answers, and reads what it says.
+
+use std::fs::File;
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use proto::frame::VERSION;
+use proto::ids::{AttemptId, BootId};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use transport::control::{FrameReader, FrameWriter, split_socket};
+
+use crate::commands::own_program;
+use crate::directory::NodeDirectory;
+use crate::spawner::message::{FromSpawner, KeptState, MAX_ATTEMPTS, ToSpawner};
+
+/// How long a new spawner may take; it first ends what the one before left behind.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Between two knocks at a spawner that is starting.
+const KNOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between the end of a spawner and the start of the next.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a spawner that runs may take for its list.
+const LIST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A spawner that answered, and everything that it holds.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) boot: BootId,
+    pub(crate) held: Vec<(AttemptId, Vec<u8>, KeptState)>,
+    pub(crate) to: FrameWriter<OwnedWriteHalf>,
+    from: FrameReader<OwnedReadHalf>,
+}
+
+/// The way to the spawner.
+#[derive(Debug)]
+pub(crate) struct SpawnerLine {
+    directory: NodeDirectory,
+    /// The one that this agent started, to be reaped if it ends first.
+    started: Option<Child>,
+}
+
+impl SpawnerLine {
+    pub(crate) const fn new(directory: NodeDirectory) -> Self {
+        Self {
+            directory,
+            started: None,
+        }
+    }
+
+    /// Connects, starting a spawner when none answers.
+    pub(crate) async fn connect(&mut self) -> anyhow::Result<Connected> {
+        let stream = match UnixStream::connect(self.directory.spawner_socket()).await {
+            Ok(stream) => stream,
+            Err(_) => self.start().await?,
+        };
+        let greeted = tokio::time::timeout(LIST_DEADLINE, greet(stream)).await;
+        greeted.context("the spawner does not answer")?
+    }
+
+    /// One that ends at once is started again until the deadline: the one before may still be leaving.
+    async fn start(&mut self) -> anyhow::Result<UnixStream> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let ended = match &mut self.started {
+                Some(child) => child.try_wait()?,
+                None => None,
+            };
+            if let Some(status) = ended {
+                let log = self.directory.spawner_log();
+                if Instant::now() > deadline {
+                    bail!("no spawner stays alive ({status}); see {}", log.display());
+                }
+                tracing::warn!(%status, log = %log.display(), "the spawner ended; starting it again");
+                self.started = None;
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
+            if self.started.is_none() {
+                self.spawn().context("starting the spawner")?;
+            }
+            match UnixStream::connect(self.directory.spawner_socket()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("the new spawner does not open its socket");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(KNOCK_PAUSE).await;
+        }
+    }
+
+    /// Starts it so that it outlives us and our terminal: it makes a session of its own.
+    fn spawn(&mut self) -> io::Result<()> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.spawner_log())?;
+        let child = Command::new(own_program()?)
+            .args(["spawner", "--dir"])
+            .arg(self.directory.path())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        tracing::info!(pid = child.id(), "spawner started");
+        self.started = Some(child);
+        Ok(())
+    }
+}
+
+async fn greet(stream: UnixStream) -> anyhow::Result<Connected> {
+    let (mut to, mut from) = split_socket(stream);
+    to.send(&ToSpawner::Hello { version: VERSION }).await?;
+    let boot = match from.recv().await? {
+        Some(FromSpawner::Welcome { version, boot }) if VERSION.accepts(version) => boot,
+        Some(FromSpawner::Welcome { version, .. }) => bail!(
+            "the running spawner speaks version {version}, this agent {VERSION}: drain the node, end the spawner (SIGTERM), start again"
+        ),
+        other => bail!("the spawner's first message is no welcome but {other:?}"),
+    };
+    let mut held = Vec::new();
+    loop {
+        match from.recv().await? {
+            Some(FromSpawner::Held { attempt, kept, state }) if held.len() <= 2 * MAX_ATTEMPTS => {
+                held.push((attempt, kept, state))
+            }
+            Some(FromSpawner::HeldAll) => return Ok(Connected { boot, held, to, from }),
+            Some(FromSpawner::Unknown) => {}
+            other => bail!("the spawner's list is broken off by {other:?}"),
+        }
+    }
+}
+
+/// Hands everything that a spawner says to `wakes`, until its end.
+pub(crate) async fn listen<W: From<Heard>>(mut from: FrameReader<OwnedReadHalf>, wakes: mpsc::Sender<W>) {
+    let why = loop {
+        match from.recv().await {
+            Ok(Some(message)) => {
+                if wakes.send(Heard::Message(message).into()).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break "it closed the connection".to_owned(),
+            Err(error) => break error.to_string(),
+        }
+    };
+    // Nobody waits when the agent is ending.
+    let _ = wakes.send(Heard::Lost(why).into()).await;
+}
+
+/// What comes from the spawner.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Message(FromSpawner),
+    Lost(String),
+}
+
+impl Connected {
+    /// The halves, after the list was taken.
+    pub(crate) fn into_halves(self) -> (FrameWriter<OwnedWriteHalf>, FrameReader<OwnedReadHalf>) {
+        (self.to, self.from)
+    }
+}
