@@ -136,6 +136,8 @@ pub struct Up {
     pub nodes: Vec<NodeView>,
     /// What was started now; nothing when all was up.
     pub started: Vec<String>,
+    /// How this program is typed: by its name when that is in PATH, else by its path.
+    pub typed: String,
     /// The account that tasks run as, when it is always the same.
     pub runs_as: Option<String>,
     /// For people.

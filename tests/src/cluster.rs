@@ -51,7 +51,10 @@ impl Said {
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    beside.into_iter().find(|path| path.is_file()).with_context(|| format!("{name} was not built: run ./dev build"))
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} was not built: run ./dev build"))
 }
 
 impl Cluster {
@@ -71,8 +74,15 @@ impl Cluster {
     /// # Errors
     /// What `muster up` said.
     pub fn up(&self) -> anyhow::Result<()> {
-        let said = self.run("muster", &["up", "--nodes", &self.nodes.to_string(), "--cores-per-node", "2"])?;
-        if said.code == 0 { Ok(()) } else { bail!("muster up failed: {}{}", said.out, said.err) }
+        let said = self.run(
+            "muster",
+            &["up", "--nodes", &self.nodes.to_string(), "--cores-per-node", "2"],
+        )?;
+        if said.code == 0 {
+            Ok(())
+        } else {
+            bail!("muster up failed: {}{}", said.out, said.err)
+        }
     }
 
     /// Its folder.
@@ -111,7 +121,11 @@ impl Cluster {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, rest) = words.split_first().context("an empty line")?;
         let said = self.run(name, rest)?;
-        if said.code == 0 { Ok(said.out) } else { bail!("'{line}' ended with {}: {}{}", said.code, said.out, said.err) }
+        if said.code == 0 {
+            Ok(said.out)
+        } else {
+            bail!("'{line}' ended with {}: {}{}", said.code, said.out, said.err)
+        }
     }
 
     /// Submits and gives the job's number.
@@ -120,10 +134,19 @@ impl Cluster {
     /// When the submission is refused.
     pub fn submit(&self, words: &[&str]) -> anyhow::Result<u64> {
         let said = self.run("job", &[&["submit"], words].concat())?;
-        let number = said.out.trim().strip_prefix("Job has been submitted. ID: ").and_then(|text| text.strip_suffix('.'));
+        let number = said
+            .out
+            .trim()
+            .strip_prefix("Job has been submitted. ID: ")
+            .and_then(|text| text.strip_suffix('.'));
         match number.map(str::parse) {
             Some(Ok(number)) if said.code == 0 => Ok(number),
-            _ => bail!("job submit {words:?} ended with {}: {}{}", said.code, said.out, said.err),
+            _ => bail!(
+                "job submit {words:?} ended with {}: {}{}",
+                said.code,
+                said.out,
+                said.err
+            ),
         }
     }
 
@@ -154,7 +177,9 @@ impl Cluster {
     pub fn kill_9(&self, role: &str) -> anyhow::Result<()> {
         let pid = self.pid(role)?;
         kill(pid, Signal::SIGKILL)?;
-        wait::until(&format!("{role} (process {pid}) to be gone"), SOON, || Ok((!is_alive(pid)).then_some(())))
+        wait::until(&format!("{role} (process {pid}) to be gone"), SOON, || {
+            Ok((!is_alive(pid)).then_some(()))
+        })
     }
 }
 
@@ -162,17 +187,26 @@ impl Cluster {
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 fn find_pid(value: &Value, role: &str) -> Option<i64> {
     match value {
         Value::Object(fields) => {
-            let named = fields.get("name").or_else(|| fields.get("role")).and_then(Value::as_str) == Some(role);
+            let named = fields
+                .get("name")
+                .or_else(|| fields.get("role"))
+                .and_then(Value::as_str)
+                == Some(role);
             match fields.get("pid").and_then(Value::as_i64) {
                 Some(pid) if named => Some(pid),
                 _ => fields.iter().find_map(|(key, inner)| {
-                    if key == role { inner.get("pid").and_then(Value::as_i64) } else { find_pid(inner, role) }
+                    if key == role {
+                        inner.get("pid").and_then(Value::as_i64)
+                    } else {
+                        find_pid(inner, role)
+                    }
                 }),
             }
         }

@@ -29,7 +29,14 @@ impl Figure {
         peers: &mut [f64],
     ) -> Self {
         let (value, peer_value) = (median(ours), median(peers));
-        Self { name, value, unit, peer, peer_value, ratio: value / peer_value }
+        Self {
+            name,
+            value,
+            unit,
+            peer,
+            peer_value,
+            ratio: value / peer_value,
+        }
     }
 }
 
@@ -61,22 +68,38 @@ impl Report {
     pub(crate) fn begin() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo");
-        let processor = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+        let processor = processor
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .unwrap_or("unknown");
         let machine = Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             processor: processor.trim_start_matches([' ', '\t', ':']).to_owned(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load: read("/proc/loadavg").trim().to_owned(),
         };
-        println!("# {} cores, {}, Linux {}, load {}", machine.cores, machine.processor, machine.kernel, machine.load);
+        println!(
+            "# {} cores, {}, Linux {}, load {}",
+            machine.cores, machine.processor, machine.kernel, machine.load
+        );
         println!("{:<28}{:>12} {:<9}{:>7}  to", "figure", "value", "unit", "ratio");
-        Self { machine, figures: Vec::new() }
+        Self {
+            machine,
+            figures: Vec::new(),
+        }
     }
 
     /// Prints and keeps a figure.
     #[expect(clippy::print_stdout, reason = "the report is the product")]
     pub(crate) fn add(&mut self, figure: Figure) {
-        let Figure { name, value, unit, peer, peer_value, ratio } = &figure;
+        let Figure {
+            name,
+            value,
+            unit,
+            peer,
+            peer_value,
+            ratio,
+        } = &figure;
         println!("{name:<28}{value:>12.1} {unit:<9}{ratio:>7.2}  {peer} ({peer_value:.1} {unit})");
         self.figures.push(figure);
     }

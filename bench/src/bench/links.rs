@@ -30,7 +30,13 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
         udp.push(raw_udp()?);
         quic.push(rank_link()?);
     }
-    Ok(vec![Figure::of("links.quic_round_trip", "us", &mut quic, "raw UDP, polling", &mut udp)])
+    Ok(vec![Figure::of(
+        "links.quic_round_trip",
+        "us",
+        &mut quic,
+        "raw UDP, polling",
+        &mut udp,
+    )])
 }
 
 fn rank_link() -> anyhow::Result<f64> {
@@ -52,7 +58,8 @@ fn rank_link() -> anyhow::Result<f64> {
         }
     }
     endpoint.leave(Duration::from_secs(1));
-    echo.join().map_err(|_| anyhow::anyhow!("the echoing rank panicked"))??;
+    echo.join()
+        .map_err(|_| anyhow::anyhow!("the echoing rank panicked"))??;
     Ok(median(&mut samples))
 }
 
@@ -96,7 +103,10 @@ fn raw_udp() -> anyhow::Result<f64> {
         near.send(&buffer)?;
         while let Err(error) = near.recv(&mut buffer) {
             ensure!(error.kind() == ErrorKind::WouldBlock, "the raw socket failed: {error}");
-            ensure!(start.elapsed() < Duration::from_secs(1), "loopback lost a datagram; run the bench again");
+            ensure!(
+                start.elapsed() < Duration::from_secs(1),
+                "loopback lost a datagram; run the bench again"
+            );
         }
         if trip >= WARM_UP {
             samples.push(start.elapsed().as_secs_f64() * 1e6);

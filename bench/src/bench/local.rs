@@ -15,7 +15,9 @@ pub(crate) struct LocalCluster {
 impl LocalCluster {
     /// A head node and one compute node of so many slots.
     pub(crate) fn start(slots: u32) -> anyhow::Result<Self> {
-        let state = tempfile::Builder::new().prefix("muster-bench.").tempdir_in(std::env::current_dir()?)?;
+        let state = tempfile::Builder::new()
+            .prefix("muster-bench.")
+            .tempdir_in(std::env::current_dir()?)?;
         let muster = std::env::current_exe()?.with_file_name("muster");
         let cluster = Self { state, muster };
         let output = Command::new(&cluster.muster)
@@ -46,6 +48,11 @@ impl LocalCluster {
 impl Drop for LocalCluster {
     fn drop(&mut self) {
         // A measurement that failed tells its own reason; the folder goes in any case.
-        let _ = self.command().args(["down", "--purge"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = self
+            .command()
+            .args(["down", "--purge"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }

@@ -35,8 +35,12 @@ struct Flags {
 /// A measurement: rounds in, figures out.
 type Measure = fn(usize) -> anyhow::Result<Vec<Figure>>;
 
-const MEASURES: &[(&str, Measure)] =
-    &[("store", store::run), ("spawn", spawn::run), ("links", links::run), ("submit", submit::run)];
+const MEASURES: &[(&str, Measure)] = &[
+    ("store", store::run),
+    ("spawn", spawn::run),
+    ("links", links::run),
+    ("submit", submit::run),
+];
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
@@ -49,7 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
-    if let Some(unknown) = flags.names.iter().find(|name| MEASURES.iter().all(|(known, _)| known != name)) {
+    if let Some(unknown) = flags
+        .names
+        .iter()
+        .find(|name| MEASURES.iter().all(|(known, _)| known != name))
+    {
         let known: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).collect();
         anyhow::bail!("there is no measurement '{unknown}'; there are {}", known.join(", "));
     }

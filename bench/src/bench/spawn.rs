@@ -26,20 +26,35 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
         theirs.push(xargs()?);
         ours.push(runtime.block_on(tasks(&mut client, round))?);
     }
-    Ok(vec![Figure::of("spawn.true_two_slots", "tasks/s", &mut ours, "xargs -P2", &mut theirs)])
+    Ok(vec![Figure::of(
+        "spawn.true_two_slots",
+        "tasks/s",
+        &mut ours,
+        "xargs -P2",
+        &mut theirs,
+    )])
 }
 
 async fn tasks(client: &mut Client, round: usize) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let submission = SubmissionId(start.elapsed().as_nanos() ^ (round as u128) << 64 ^ u128::from(std::process::id()) << 96);
+    let submission =
+        SubmissionId(start.elapsed().as_nanos() ^ (round as u128) << 64 ^ u128::from(std::process::id()) << 96);
     let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()]); TASKS];
-    let request = Request::Submit { submission, job: Box::new(JobSpec::default()), tasks };
+    let request = Request::Submit {
+        submission,
+        job: Box::new(JobSpec::default()),
+        tasks,
+    };
     let Reply::Submitted { job, .. } = client.request(request).await? else {
         anyhow::bail!("the submission was not taken");
     };
     let ended = client.wait_job(job, |_| {}).await?;
     let seconds = start.elapsed().as_secs_f64();
-    ensure!(ended.counts.finished as usize == TASKS, "not all tasks finished: {:?}", ended.counts);
+    ensure!(
+        ended.counts.finished as usize == TASKS,
+        "not all tasks finished: {:?}",
+        ended.counts
+    );
     Ok(TASKS as f64 / seconds)
 }
 

@@ -46,14 +46,29 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
         alone.push(1e6 / crate::figure::median(&mut single.clone()));
     }
     Ok(vec![
-        Figure::of("store.commit", "us", &mut single, "raw append + fdatasync", &mut appended),
-        Figure::of("store.batch_of_100", "rows/s", &mut batched, "one row per commit", &mut alone),
+        Figure::of(
+            "store.commit",
+            "us",
+            &mut single,
+            "raw append + fdatasync",
+            &mut appended,
+        ),
+        Figure::of(
+            "store.batch_of_100",
+            "rows/s",
+            &mut batched,
+            "one row per commit",
+            &mut alone,
+        ),
     ])
 }
 
 fn row(number: u32) -> Row {
     Row::Task(Box::new(TaskRow {
-        id: TaskId { job: JobId(1), number: TaskNumber(number) },
+        id: TaskId {
+            job: JobId(1),
+            number: TaskNumber(number),
+        },
         spec: TaskSpec::of_command(vec!["true".to_owned()]),
         state: TaskState::Queued,
         requeues: 0,

@@ -52,8 +52,20 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     }
     let mut one = one_process.clone();
     Ok(vec![
-        Figure::of("submit.durable", "ms", &mut durable, "raw append + fdatasync", &mut appended),
-        Figure::of("submit.to_known_end", "ms", &mut ended, "starting true once", &mut one_process),
+        Figure::of(
+            "submit.durable",
+            "ms",
+            &mut durable,
+            "raw append + fdatasync",
+            &mut appended,
+        ),
+        Figure::of(
+            "submit.to_known_end",
+            "ms",
+            &mut ended,
+            "starting true once",
+            &mut one_process,
+        ),
         Figure::of("submit.typed", "ms", &mut typed, "starting true once", &mut one),
     ])
 }
@@ -61,7 +73,14 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 async fn submit(client: &mut Client, number: u128) -> anyhow::Result<JobId> {
     let submission = SubmissionId(number ^ u128::from(std::process::id()) << 96);
     let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()])];
-    match client.request(Request::Submit { submission, job: Box::new(JobSpec::default()), tasks }).await? {
+    match client
+        .request(Request::Submit {
+            submission,
+            job: Box::new(JobSpec::default()),
+            tasks,
+        })
+        .await?
+    {
         Reply::Submitted { job, .. } => Ok(job),
         other => bail!("the submission was not taken: {other:?}"),
     }

@@ -112,7 +112,8 @@ pub enum OptionError {
     NoPacket,
     /// The value of `-p` cannot be read or is out of range.
     #[error(
-        "mpipingpong: -p {given}: expected SIZE[:ITERATIONS] with a size of 0 to {MESSAGE_MAX_BYTES} bytes and 1 to {ITERATIONS_MAX} iterations, for example -p 4000000:1000"
+        "mpipingpong: -p {given}: expected SIZE[:ITERATIONS] with a size of 0 to {MESSAGE_MAX_BYTES} bytes and 1 \
+         to {ITERATIONS_MAX} iterations, for example -p 4000000:1000"
     )]
     BadPacket {
         /// As given.

@@ -1,3 +1,5 @@
+//! Reading command lines: both spellings, refused options, nearest names, and a command that survives verbatim.
+
 use proptest::prelude::*;
 
 use super::table::{Key, NOT_YET_PROGRAMS, NOT_YET_VERBS, OPTIONS, Status, VERBS};
@@ -251,6 +253,31 @@ fn help_names_everything_and_fits() {
     let text = Topic::Verb(Verb::JobSubmit).text(80);
     for spec in OPTIONS.iter().filter(|spec| spec.on.contains(&Verb::JobSubmit)) {
         assert!(text.contains(&spec.spelling(true)), "{}", spec.name);
+    }
+}
+
+#[test]
+fn the_reference_names_every_command_and_option() {
+    let text = include_str!("../../../docs/cli.md");
+    for spec in VERBS {
+        assert!(
+            text.contains(&format!("`{}", spec.title())),
+            "docs/cli.md lacks {}",
+            spec.title()
+        );
+    }
+    for spec in OPTIONS.iter().filter(|spec| spec.status != Status::NotYet) {
+        assert!(
+            text.contains(&spec.spelling(false)),
+            "docs/cli.md lacks {}",
+            spec.spelling(false)
+        );
+    }
+    for exit in [0, 1, 2, 3, 4, 5, 6, 7, 70, 130] {
+        assert!(
+            text.contains(&format!("\n| {exit} | ")),
+            "docs/cli.md lacks exit code {exit}"
+        );
     }
 }
 

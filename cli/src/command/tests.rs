@@ -1,3 +1,5 @@
+//! Commands to requests.
+
 use proto::ids::SubmissionId;
 
 use super::*;

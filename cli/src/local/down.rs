@@ -17,7 +17,7 @@ use crate::render::Progress;
 /// Agents and the head node only have to close what they have open.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keepers give their tasks a grace (15 seconds unless configured) before they kill them.
+/// Keepers give their tasks a grace before they kill them.
 const KEEPERS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A head node that does not answer at once is stopped all the same.

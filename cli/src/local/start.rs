@@ -32,6 +32,19 @@ pub(super) fn program(name: &'static str) -> Result<PathBuf, LocalError> {
         .ok_or(LocalError::NoProgram { name, beside })
 }
 
+/// How this program is typed: `muster` when PATH leads to it, else by its path.
+pub(super) fn typed() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::env::split_paths(&path)
+        .map(|folder| folder.join("muster"))
+        .find(|file| is_program(file));
+    match first.and_then(|file| fs::canonicalize(file).ok()) {
+        Some(found) if found == own => "muster".to_owned(),
+        _ => own.display().to_string(),
+    }
+}
+
 fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -41,8 +41,8 @@ const NODES_DEADLINE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A restarted head node believes for a moment that nodes answer which it saw before; a fresh sign of life is waited for,
-/// but not for ever: an agent that was replaced quickly may give none.
+/// The head node may believe for a moment that a node answers whose agent was just replaced; a fresh sign of life is
+/// waited for, but not for ever.
 const FRESH: Duration = Duration::from_secs(3);
 
 /// The join token must outlast the start and no more.
@@ -104,6 +104,7 @@ impl Rise<'_> {
             head,
             nodes,
             started: std::mem::take(&mut self.started),
+            typed: start::typed(),
             runs_as: (!root).then(|| client.welcome().user.clone()),
             notes: std::mem::take(&mut self.notes),
         })
@@ -254,6 +255,7 @@ impl Rise<'_> {
                 node.pid = process.pid;
             }
         }
+        let before = list(client).await?;
         let mut agents = Vec::new();
         if !missing.is_empty() {
             let program = start::program("muster-computenode")?;
@@ -266,7 +268,7 @@ impl Rise<'_> {
             }
             self.record.write(&self.state)?;
         }
-        let nodes = self.nodes_answer(client, names, &mut agents, since).await?;
+        let nodes = self.nodes_answer(client, names, &mut agents, (since, &before)).await?;
         if !agents.is_empty() {
             self.started.extend(agents.into_iter().map(|(name, _)| name));
             // Every node has its certificate; a token that is left over ends by itself.
@@ -350,22 +352,29 @@ impl Rise<'_> {
         client: &mut Client,
         names: &[String],
         agents: &mut [(String, Started)],
-        since: Timestamp,
+        (since, before): (Timestamp, &[NodeView]),
     ) -> Result<Vec<NodeView>, LocalError> {
         let begun = Instant::now();
         loop {
             for (_, agent) in agents.iter_mut() {
                 agent.check()?;
             }
-            let Reply::Nodes { nodes } = client.request(Request::ListNodes).await? else {
-                return Err(ClientError::Unexpected { asked: "node list" }.into());
-            };
+            let nodes = list(client).await?;
             let patient = begun.elapsed() < FRESH;
             let is_up = |name: &String| {
-                let fresh = patient && agents.iter().any(|(started, _)| started == name);
-                nodes.iter().any(|node| {
-                    node.row.name.as_str() == name
-                        && matches!(node.row.liveness, Liveness::Up { since: from } if !fresh || from >= since)
+                let known = before.iter().find(|node| node.row.name.as_str() == name);
+                let started = agents.iter().any(|(started, _)| started == name);
+                // An agent listens for its peers at a port of its own; another one is a sign of life.
+                let is_fresh = |node: &NodeView, up_since| {
+                    !patient
+                        || !started
+                        || up_since >= since
+                        || known.is_none_or(|known| known.row.peer != node.row.peer)
+                };
+                let mut same = nodes.iter().filter(|node| node.row.name.as_str() == name);
+                same.any(|node| match node.row.liveness {
+                    Liveness::Up { since } => is_fresh(node, since),
+                    Liveness::Joined | Liveness::Suspect { .. } | Liveness::Lost { .. } => false,
                 })
             };
             let silent: Vec<&str> = names.iter().filter(|name| !is_up(name)).map(String::as_str).collect();
@@ -399,6 +408,13 @@ impl Rise<'_> {
                 off.join(" ")
             ));
         }
+    }
+}
+
+async fn list(client: &mut Client) -> Result<Vec<NodeView>, LocalError> {
+    match client.request(Request::ListNodes).await? {
+        Reply::Nodes { nodes } => Ok(nodes),
+        _ => Err(ClientError::Unexpected { asked: "node list" }.into()),
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Rendering is a function of the answer and the [`Look`]: no clock, terminal or time zone is read on the way.
 
+mod cluster;
 mod json;
 mod moment;
+mod output;
 mod people;
 mod quiet;
 mod sentence;

@@ -1,21 +1,16 @@
 //! Answers as people read them.
 
-use std::fmt::Write as _;
-
 use proto::client::{FileEnd, GroupView, NodeView, PoolView};
-use proto::control::{FileReply, TaskFile};
+use proto::control::TaskFile;
 use proto::model::job::{JobRow, JobState, TaskCounts};
 use proto::model::node::Liveness;
 use proto::model::task::{Request, TaskRow, TaskState};
 use proto::units::Timestamp;
 
-use super::sentence::{self, counted};
+use super::sentence;
 use super::table::{Kind, Table, Tint, properties};
-use super::{Form, Look, Printed, moment, tame};
-use crate::answer::{Answer, Down, Names, Status, Up};
-
-/// How much of each file `task view` shows, in characters: a full table of pairs of some dozens of nodes.
-const OUTPUT_CHARACTERS: usize = 16_000;
+use super::{Form, Look, Printed, cluster, moment, output, tame};
+use crate::answer::{Answer, Names};
 
 pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
     let mut err = String::new();
@@ -58,7 +53,7 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
         } => task_text(task, names, files, *all, look),
         Answer::Nodes(nodes) => {
             if nodes.is_empty() {
-                err = "no node; 'muster up' starts some here, 'muster token' lets others join\n".to_owned();
+                err = "no such node; 'node list' shows all, 'muster token' lets others join\n".to_owned();
             }
             listed(&nodes_table(nodes), nodes.is_empty(), look)
         }
@@ -74,9 +69,9 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
             );
             format!("{token}\n")
         }
-        Answer::Status(status) => properties(&status_properties(status, look)),
-        Answer::Up(up) => up_text(up, look),
-        Answer::Down(down) => down_text(down),
+        Answer::Status(status) => properties(&cluster::status(status, look)),
+        Answer::Up(up) => cluster::up(up, look),
+        Answer::Down(down) => cluster::down(down),
     };
     Printed { out, err }
 }
@@ -279,79 +274,12 @@ fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: bool, look: 
     }
     for end in files {
         match end.file {
-            TaskFile::Stdout => file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
+            TaskFile::Stdout => output::file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
             TaskFile::Stderr if merged => {}
-            TaskFile::Stderr => file_text(&mut out, "Error output", end, spec.stderr.as_deref(), all, look),
+            TaskFile::Stderr => output::file_text(&mut out, "Error output", end, spec.stderr.as_deref(), all, look),
         }
     }
     out
-}
-
-fn file_text(out: &mut String, title: &str, end: &FileEnd, path: Option<&str>, all: bool, look: &Look) {
-    let place = path.map(|path| format!(" ({})", tame(path))).unwrap_or_default();
-    // Each write below goes to a String, which takes everything.
-    match &end.content {
-        FileReply::Missing { reason } => {
-            let _ = writeln!(out, "\n{title}{place}: not available: {}", tame(reason));
-        }
-        FileReply::Tail { bytes, .. } if bytes.is_empty() => {
-            if end.file == TaskFile::Stdout {
-                let _ = writeln!(out, "\n{title}{place}: empty");
-            }
-        }
-        FileReply::Tail { skipped, bytes } => {
-            let text = String::from_utf8_lossy(bytes);
-            let (cut, shown) = tail(&text, if all { usize::MAX } else { OUTPUT_CHARACTERS });
-            let left = if *skipped > 0 || cut {
-                " (the end of it; --all shows more)"
-            } else {
-                ""
-            };
-            let left = if all && *skipped > 0 {
-                format!(" ({skipped} bytes before it are not shown)")
-            } else {
-                left.to_owned()
-            };
-            let _ = writeln!(out, "\n{title}{place}:{left}");
-            if look.width.is_some() {
-                out.push_str(&tame_output(shown));
-            } else {
-                out.push_str(shown);
-            }
-            if !out.ends_with('\n') {
-                out.push('\n');
-            }
-        }
-    }
-}
-
-/// The last so many characters, from the beginning of a line; and whether something was left out.
-fn tail(text: &str, most: usize) -> (bool, &str) {
-    let Some((at, _)) = text
-        .char_indices()
-        .rev()
-        .nth(most.saturating_sub(1))
-        .filter(|(at, _)| *at > 0)
-    else {
-        return (false, text);
-    };
-    let rest = &text[at..];
-    let whole_line = text[..at].ends_with('\n');
-    match rest.find('\n') {
-        Some(end) if !whole_line && end + 1 < rest.len() => (true, &rest[end + 1..]),
-        _ => (true, rest),
-    }
-}
-
-/// A program's output on a terminal: lines and tabs stay, what a terminal would obey does not.
-fn tame_output(text: &str) -> String {
-    text.split_inclusive('\n')
-        .map(|line| {
-            let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
-            let body = body.strip_suffix('\r').unwrap_or(body);
-            body.split('\t').map(tame).collect::<Vec<_>>().join("\t") + end
-        })
-        .collect()
 }
 
 fn tame_lines(text: &str) -> String {
@@ -362,7 +290,7 @@ fn asked(request: &Request, exclusive: bool) -> String {
     format!("{request}{}", if exclusive { ", exclusive" } else { "" })
 }
 
-fn nodes_table(nodes: &[NodeView]) -> Table {
+pub(super) fn nodes_table(nodes: &[NodeView]) -> Table {
     let mut table = Table::new(&[
         ("Node Name", Kind::Id),
         ("State", Kind::State),
@@ -487,72 +415,6 @@ fn pool_properties(pool: &PoolView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn status_properties(status: &Status, look: &Look) -> Vec<(&'static str, String)> {
-    let head = &status.head;
-    tamed(
-        vec![
-            ("Cluster", head.cluster.clone()),
-            ("Head node", format!("version {}, process {}", head.version, head.pid)),
-            ("Since", moment::show(head.started_at, look.zone)),
-            ("Nodes dial", head.listen.clone()),
-            ("Nodes", format!("{}, {} up", status.nodes, status.up)),
-            ("Jobs", format!("{} not over", status.jobs)),
-            ("Tasks", format!("{} running, {} queued", status.running, status.queued)),
-        ],
-        look,
-    )
-}
-
-fn up_text(up: &Up, look: &Look) -> String {
-    let first = if up.started.is_empty() {
-        format!("The cluster in {} is up already.\n\n", up.state.display())
-    } else {
-        format!(
-            "The cluster in {} is up; started: {}.\n\n",
-            up.state.display(),
-            up.started.join(", ")
-        )
-    };
-    let mut out = first + &nodes_table(&up.nodes).lines(look.width, look.colour);
-    for note in &up.notes {
-        let _ = writeln!(out, "\n{note}"); // a String takes everything
-    }
-    if let Some(user) = &up.runs_as {
-        let _ = writeln!(
-            out,
-            "\nThis is no service of the system: every task runs as you ({user})."
-        ); // as above
-    }
-    let state = &up.state.display();
-    let _ = write!(
-        out,
-        "\nNext:\n  eval \"$(muster env --state {state})\"\n  job submit /numnodes:{} hostname\n  task view 1.1\n  muster down\n",
-        up.nodes.len().max(1)
-    ); // as above
-    out
-}
-
-fn down_text(down: &Down) -> String {
-    let mut out = if down.stopped.is_empty() {
-        format!("Nothing runs in {}.\n", down.state.display())
-    } else {
-        format!("Stopped in {}: {}.\n", down.state.display(), down.stopped.join(", "))
-    };
-    if down.tasks > 0 && !down.purged {
-        let tasks = counted(u32::try_from(down.tasks).unwrap_or(u32::MAX), "task");
-        out += &format!("{tasks} ran and were stopped; what may be rerun starts again with the next 'muster up'.\n");
-    }
-    for note in &down.notes {
-        out += &format!("{note}\n");
-    }
-    out += if down.purged {
-        "Jobs, results and settings were thrown away.\n"
-    } else {
-        "Jobs and results stay for the next 'muster up'; 'muster down --purge' throws them away.\n"
-    };
-    out
-}
-
 fn told(at: Option<Timestamp>, look: &Look) -> String {
     at.map_or_else(|| "-".to_owned(), |at| moment::show(at, look.zone))
 }
@@ -562,7 +424,7 @@ fn state_word(word: &str, look: &Look) -> String {
 }
 
 /// Tames values that came from users; a coloured word is our own and stays.
-fn tamed(pairs: Vec<(&'static str, String)>, look: &Look) -> Vec<(&'static str, String)> {
+pub(super) fn tamed(pairs: Vec<(&'static str, String)>, look: &Look) -> Vec<(&'static str, String)> {
     let is_ours = |name: &str| look.colour && matches!(name, "State" | "Health");
     pairs
         .into_iter()
@@ -592,23 +454,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_an_output_begins_with_a_line() {
-        assert_eq!(tail("one\ntwo\n", 100), (false, "one\ntwo\n"));
-        assert_eq!(tail("one\ntwo\nthree\n", 8), (true, "three\n"));
-        assert_eq!(tail("one\ntwo\n", 4), (true, "two\n"));
-        assert_eq!(tail("one long line", 4), (true, "line"));
-        assert_eq!(tail("", 4), (false, ""));
-        assert_eq!(tail("äöü\nx\n", 3), (true, "x\n"));
-    }
-
-    #[test]
     fn commands_are_shown_as_they_could_be_typed() {
         let words = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned);
         assert_eq!(command_line(&words), r"sh -c 'echo '\''a b'\''' ''");
-    }
-
-    #[test]
-    fn a_terminal_obeys_no_program() {
-        assert_eq!(tame_output("a\tb\x1b[2J\r\nc\x07\n"), "a\tb^[[2J\nc^G\n");
     }
 }

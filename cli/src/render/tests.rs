@@ -1,3 +1,5 @@
+//! What people and programs read: tables, JSON and quiet output, to the letter.
+
 use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
 use proto::control::{FileReply, TaskFile};
 use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, TaskId, TaskNumber};

@@ -12,8 +12,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 use proto::ids::AttemptId;
 
+use crate::spawner::attempt::Measure;
 use crate::spawner::clock::BootTime;
-use crate::spawner::keeper::{Due, Measure, Rounds};
+use crate::spawner::keeper::{Due, Rounds};
 use crate::spawner::processes::{self, Families};
 use crate::spawner::threads::Shared;
 

@@ -1,11 +1,5 @@
 //! What the spawner knows: its attempts, their processes, and what is to become of them.
 //!
-//! ```text
-//!   Waiting --Start--> Starting --cloned--> Running --exited--> Left --nothing runs--> Reported
-//!      |                  |                                      ^
-//!      '----- Stop -------+---------- not started ---------------'
-//! ```
-//!
 //! One owner behind one lock, changed by short calls from the threads around it; none of them waits or walks through
 //! processes while it holds the lock. Files written under it are exit records, on the node's own disk.
 //! An attempt's end is told only when none of its processes is left: then its slots are free.
@@ -18,8 +12,9 @@ use proto::ids::{AttemptId, BootId};
 use proto::model::task::AttemptOutcome;
 use proto::units::{Millis, Timestamp};
 
+use crate::spawner::attempt::{Attempt, Ending, Measure, Root};
 use crate::spawner::clock::{BootTime, wall_clock};
-use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS, Role, SpawnOrder, ToSpawner};
+use crate::spawner::message::{ExitRecord, FromSpawner, MAX_ATTEMPTS, Role, SpawnOrder, ToSpawner};
 use crate::spawner::processes::{self, Roots};
 use crate::spawner::record::Records;
 
@@ -64,42 +59,6 @@ struct Child {
     role: Role,
 }
 
-#[derive(Debug)]
-struct Attempt {
-    kept: Vec<u8>,
-    rerunnable: bool,
-    kill_grace: Millis,
-    root: Root,
-    /// Proxies between order and clone.
-    starting_proxies: usize,
-    /// Set by whoever ends it first.
-    ending: Option<Ending>,
-    /// To be forgotten without a report.
-    release: bool,
-    /// Sessions that its processes led.
-    sessions: Vec<i32>,
-}
-
-#[derive(Debug)]
-enum Root {
-    Waiting,
-    Starting,
-    Running {
-        pid: i32,
-        started_at: Timestamp,
-        limit: Option<(Millis, BootTime)>,
-    },
-    Left(ExitRecord),
-    Reported(ExitRecord),
-}
-
-#[derive(Debug)]
-struct Ending {
-    outcome: AttemptOutcome,
-    asked: bool,
-    kill_at: BootTime,
-}
-
 /// How a process ended, as the kernel tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -107,17 +66,6 @@ pub(super) enum Ended {
     Exited(i32),
     /// By a signal.
     Signaled(i32),
-}
-
-/// What to do about the processes of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Measure {
-    /// Only look whether any are left.
-    Look,
-    /// Ask all to end.
-    Ask,
-    /// Kill all.
-    Kill,
 }
 
 /// What a look at the processes has to know, and what to do then.
@@ -718,76 +666,4 @@ const LATE_LOOK: Millis = Millis(1000);
 
 fn earliest(one: Option<BootTime>, other: Option<BootTime>) -> Option<BootTime> {
     one.into_iter().chain(other).min()
-}
-
-impl Attempt {
-    const fn new(kept: Vec<u8>, rerunnable: bool, kill_grace: Millis) -> Self {
-        Self {
-            kept,
-            rerunnable,
-            kill_grace,
-            root: Root::Waiting,
-            starting_proxies: 0,
-            ending: None,
-            release: false,
-            sessions: Vec::new(),
-        }
-    }
-
-    fn of_record(record: ExitRecord) -> Self {
-        Self {
-            root: Root::Reported(record),
-            ..Self::new(Vec::new(), false, Millis(0))
-        }
-    }
-
-    fn state(&self) -> KeptState {
-        match &self.root {
-            Root::Waiting => KeptState::Waiting,
-            Root::Starting => KeptState::Starting,
-            Root::Running { started_at, .. } => KeptState::Running {
-                started_at: *started_at,
-            },
-            Root::Left(ExitRecord {
-                started_at: Some(started_at),
-                ..
-            }) => KeptState::Running {
-                started_at: *started_at,
-            },
-            Root::Left(_) => KeptState::Starting,
-            Root::Reported(record) => KeptState::Ended(record.clone()),
-        }
-    }
-
-    const fn takes_proxies(&self) -> bool {
-        !self.release
-            && self.ending.is_none()
-            && matches!(self.root, Root::Waiting | Root::Starting | Root::Running { .. })
-    }
-
-    const fn may_run(&self) -> bool {
-        !matches!(self.root, Root::Reported(_))
-    }
-
-    /// What to do about its processes now, or when.
-    fn measure(&mut self, now: BootTime) -> Result<Measure, Option<BootTime>> {
-        let left = matches!(self.root, Root::Left(_));
-        let releasable = self.release && !matches!(self.root, Root::Starting);
-        match (&mut self.ending, &self.root) {
-            // Not cloned yet; the end of the clone wakes the one who asks.
-            (_, Root::Starting) => Err(None),
-            (_, Root::Reported(_)) if !self.release => Err(None),
-            (Some(ending), _) if ending.kill_at <= now => Ok(Measure::Kill),
-            (Some(ending), _) if !ending.asked => {
-                ending.asked = true;
-                Ok(Measure::Ask)
-            }
-            // The grace is for the whole tree: what the program started may still be writing.
-            (Some(ending), _) if !left && !releasable => Err(Some(ending.kill_at)),
-            (Some(_), _) => Ok(Measure::Look),
-            (None, _) if left => Ok(Measure::Kill),
-            (None, Root::Running { limit, .. }) => Err(limit.map(|(_, at)| at)),
-            (None, _) => Err(None),
-        }
-    }
 }

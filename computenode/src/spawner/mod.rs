@@ -8,6 +8,7 @@
 //! SIGTERM ends it in order: all tasks are asked and killed, then it leaves. Their attempts are then lost, which the
 //! next spawner's new boot id proves to the head node.
 
+mod attempt;
 pub mod clock;
 mod confine;
 mod end;

@@ -408,11 +408,7 @@ fn a_new_agent_gets_everything_that_the_old_one_missed() {
         .collect();
     assert_eq!(
         held,
-        [
-            (1, "kept 1".to_owned()),
-            (2, String::new()),
-            (3, "kept 3".to_owned())
-        ]
+        [(1, "kept 1".to_owned()), (2, String::new()), (3, "kept 3".to_owned())]
     );
     assert!(matches!(agent.held[0].2, KeptState::Running { .. }));
     assert!(

@@ -55,7 +55,7 @@ impl Head {
             Departure::Answer { answer, .. } => Some(answer),
             _ => None,
         });
-        answers.last().expect("an answer")
+        answers.into_iter().next_back().expect("an answer")
     }
 
     /// Kill and restart: only the store survives.

@@ -19,18 +19,66 @@ const CASES: &[Case] = &[
         code: 3,
         named: &["azurenode", "AzureNodes", "nodegroup list"],
     },
-    Case { line: "job submit /numnode:4 hostname", code: 2, named: &["/numnode", "numnodes"] },
-    Case { line: "job submit /parametric:1-9 hostname", code: 2, named: &["parametric", "not supported yet"] },
-    Case { line: "job submit /priority:5000 hostname", code: 2, named: &["5000", "4000"] },
-    Case { line: "job submit /numnodes:four hostname", code: 2, named: &["four", "numnodes"] },
-    Case { line: "job submit", code: 2, named: &["command"] },
-    Case { line: "job sumbit hostname", code: 2, named: &["sumbit", "submit"] },
-    Case { line: "job view twelve", code: 2, named: &["twelve", "job id"] },
-    Case { line: "job view 999999", code: 3, named: &["999999", "job list"] },
-    Case { line: "task view 7", code: 2, named: &["'7'", "JOB.TASK"] },
-    Case { line: "node view nodo1", code: 3, named: &["nodo1", "node1", "node list"] },
-    Case { line: "job submit /requestednodes:node9 hostname", code: 3, named: &["node9", "node list"] },
-    Case { line: "job list /scheduler:far.example", code: 4, named: &["far.example", "credential", "muster login"] },
+    Case {
+        line: "job submit /numnode:4 hostname",
+        code: 2,
+        named: &["/numnode", "numnodes"],
+    },
+    Case {
+        line: "job submit /parametric:1-9 hostname",
+        code: 2,
+        named: &["parametric", "not supported yet"],
+    },
+    Case {
+        line: "job submit /priority:5000 hostname",
+        code: 2,
+        named: &["5000", "4000"],
+    },
+    Case {
+        line: "job submit /numnodes:four hostname",
+        code: 2,
+        named: &["four", "numnodes"],
+    },
+    Case {
+        line: "job submit",
+        code: 2,
+        named: &["command"],
+    },
+    Case {
+        line: "job sumbit hostname",
+        code: 2,
+        named: &["sumbit", "submit"],
+    },
+    Case {
+        line: "job view twelve",
+        code: 2,
+        named: &["twelve", "job id"],
+    },
+    Case {
+        line: "job view 999999",
+        code: 3,
+        named: &["999999", "job list"],
+    },
+    Case {
+        line: "task view 7",
+        code: 2,
+        named: &["'7'", "JOB.TASK"],
+    },
+    Case {
+        line: "node view nodo1",
+        code: 3,
+        named: &["nodo1", "node1", "node list"],
+    },
+    Case {
+        line: "job submit /requestednodes:node9 hostname",
+        code: 3,
+        named: &["node9", "node list"],
+    },
+    Case {
+        line: "job list /scheduler:far.example",
+        code: 4,
+        named: &["far.example", "credential", "muster login"],
+    },
 ];
 
 pub(super) fn run() -> anyhow::Result<()> {
@@ -47,7 +95,11 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 fn check(line: &str, said: &Said, code: i32, named: &[&str]) -> anyhow::Result<()> {
     let text = format!("{}{}", said.out, said.err);
-    say(format!("{line}\n      -> {} [{}]", text.trim().replace('\n', "\n         "), said.code));
+    say(format!(
+        "{line}\n      -> {} [{}]",
+        text.trim().replace('\n', "\n         "),
+        said.code
+    ));
     ensure!(said.code == code, "'{line}' ended with {} instead of {code}", said.code);
     match named.iter().find(|name| !text.contains(**name)) {
         None => Ok(()),

@@ -39,10 +39,16 @@ pub(super) fn run() -> anyhow::Result<()> {
 
     for (job, code) in [(early, 3), (late, 7)] {
         let waited = cluster.run("job", &["wait", &job.to_string()])?;
-        ensure!(waited.code == 1, "job {job} has failed, so waiting for it ends with 1: {waited:?}");
+        ensure!(
+            waited.code == 1,
+            "job {job} has failed, so waiting for it ends with 1: {waited:?}"
+        );
         let task = cluster.json(&format!("task view {job}.1"))?;
         let row = task.get("task").unwrap_or(&task);
-        ensure!(row["exit_code"] == code, "task {job}.1 has another exit code than {code}: {task}");
+        ensure!(
+            row["exit_code"] == code,
+            "task {job}.1 has another exit code than {code}: {task}"
+        );
         ensure!(row["requeues"] == 0, "task {job}.1 was started twice: {task}");
         say(format!("task {job}.1: exit code {code}, one attempt"));
     }

@@ -26,26 +26,40 @@ pub(super) fn run() -> anyhow::Result<()> {
         "echo start >> {0}/$CCP_JOBID; while [ ! -e {0}/gate ]; do sleep 0.1; done; echo end >> {0}/$CCP_JOBID",
         trace.display()
     );
-    let quick = format!("echo start >> {0}/$CCP_JOBID; echo end >> {0}/$CCP_JOBID", trace.display());
+    let quick = format!(
+        "echo start >> {0}/$CCP_JOBID; echo end >> {0}/$CCP_JOBID",
+        trace.display()
+    );
     let mut jobs = Vec::new();
     for _ in 0..RUNNING {
         jobs.push(cluster.submit(&["sh", "-c", &gated])?);
     }
-    wait::until("eight tasks to run", SOON, || Ok((started(&trace)? == RUNNING).then_some(())))?;
+    wait::until("eight tasks to run", SOON, || {
+        Ok((started(&trace)? == RUNNING).then_some(()))
+    })?;
     for _ in 0..QUEUED {
         jobs.push(cluster.submit(&["sh", "-c", &quick])?);
     }
-    say(format!("{RUNNING} tasks run, {QUEUED} wait, every submission was acknowledged"));
+    say(format!(
+        "{RUNNING} tasks run, {QUEUED} wait, every submission was acknowledged"
+    ));
 
     cluster.kill_9("head")?;
     say("the head node was killed with signal 9");
-    ensure!(cluster.run("job", &["list"])?.code == 5, "without a head node the command line says so, with code 5");
+    ensure!(
+        cluster.run("job", &["list"])?.code == 5,
+        "without a head node the command line says so, with code 5"
+    );
     ensure!(started(&trace)? == RUNNING, "nothing starts without a head node");
     cluster.up()?;
     say("the head node was started again");
     fs::write(trace.join("gate"), "")?;
 
-    let done = |path: &Path| fs::read_to_string(path).map(|text| text.ends_with("end\n")).unwrap_or(false);
+    let done = |path: &Path| {
+        fs::read_to_string(path)
+            .map(|text| text.ends_with("end\n"))
+            .unwrap_or(false)
+    };
     wait::until("all tasks to end", ALL_DONE, || {
         let ended = jobs.iter().filter(|job| done(&trace.join(job.to_string()))).count();
         Ok((ended == jobs.len()).then_some(()))

@@ -11,9 +11,37 @@ pub(super) fn run() -> anyhow::Result<()> {
     let cluster = Cluster::start(4)?;
     say("a head node and four compute nodes run");
 
-    let table = measure(&cluster, &["mpiexec", "-c", "1", "-affinity", "mpipingpong", "-p", "1:100000", "-op", "-s", "nul"])?;
+    let table = measure(
+        &cluster,
+        &[
+            "mpiexec",
+            "-c",
+            "1",
+            "-affinity",
+            "mpipingpong",
+            "-p",
+            "1:100000",
+            "-op",
+            "-s",
+            "nul",
+        ],
+    )?;
     check_pairs(&table)?;
-    let table = measure(&cluster, &["mpiexec", "-c", "1", "-affinity", "mpipingpong", "-p", "4000000:20", "-op", "-s", "nul"])?;
+    let table = measure(
+        &cluster,
+        &[
+            "mpiexec",
+            "-c",
+            "1",
+            "-affinity",
+            "mpipingpong",
+            "-p",
+            "4000000:20",
+            "-op",
+            "-s",
+            "nul",
+        ],
+    )?;
     check_pairs(&table)?;
     ensure!(table.contains("MB/s"), "no throughput in the table:\n{table}");
 
@@ -51,12 +79,21 @@ fn check_pairs(view: &str) -> anyhow::Result<()> {
         let mut words = line.split_whitespace();
         if let (Some(from), Some("->"), Some(to)) = (words.next(), words.next(), words.next()) {
             let numbers = words.filter_map(|word| word.parse::<f64>().ok());
-            ensure!(numbers.filter(|number| *number > 0.0).count() >= 6, "a row without numbers: {line}");
-            ensure!(pairs.insert((from.to_owned(), to.to_owned())), "the pair {from} -> {to} stands there twice");
+            ensure!(
+                numbers.filter(|number| *number > 0.0).count() >= 6,
+                "a row without numbers: {line}"
+            );
+            ensure!(
+                pairs.insert((from.to_owned(), to.to_owned())),
+                "the pair {from} -> {to} stands there twice"
+            );
         }
     }
     let nodes: BTreeSet<&String> = pairs.iter().flat_map(|(from, to)| [from, to]).collect();
-    ensure!(pairs.len() == 6 && nodes.len() == 4, "expected six pairs of four nodes:\n{view}");
+    ensure!(
+        pairs.len() == 6 && nodes.len() == 4,
+        "expected six pairs of four nodes:\n{view}"
+    );
     for line in view.lines().filter(|line| line.contains("->")) {
         say(line.trim());
     }
@@ -66,7 +103,10 @@ fn check_pairs(view: &str) -> anyhow::Result<()> {
 fn refuses_mask(cluster: &Cluster, command: &[&str]) -> anyhow::Result<()> {
     let job = submit(cluster, command)?;
     let waited = cluster.run("job", &["wait", &job.to_string()])?;
-    ensure!(waited.code == 1, "a mask that matches nothing must fail the job: {waited:?}");
+    ensure!(
+        waited.code == 1,
+        "a mask that matches nothing must fail the job: {waited:?}"
+    );
     let view = cluster.run("task", &["view", &format!("{job}.1")])?.out;
     for named in ["172.16.0.0/255.255.0.0", "127.0.0.2"] {
         ensure!(view.contains(named), "the error does not name {named}:\n{view}");

@@ -17,7 +17,11 @@ struct Show {
 }
 
 const SHOWS: &[Show] = &[
-    Show { name: "line", about: "the line that must always work, its variants, and its table", run: line::run },
+    Show {
+        name: "line",
+        about: "the line that must always work, its variants, and its table",
+        run: line::run,
+    },
     Show {
         name: "kill-head",
         about: "kill -9 of the head node with 1,000 tasks queued and 8 running loses nothing, runs nothing twice",
@@ -28,7 +32,11 @@ const SHOWS: &[Show] = &[
         about: "kill -9 of a node's agent with tasks running: exit codes are right",
         run: kill_agent::run,
     },
-    Show { name: "bad-input", about: "what a new user gets wrong is named, with the remedy", run: bad_input::run },
+    Show {
+        name: "bad-input",
+        about: "what a new user gets wrong is named, with the remedy",
+        run: bad_input::run,
+    },
 ];
 
 /// Prints one thing that a demonstration does.
@@ -55,7 +63,11 @@ pub fn run_one(name: &str) -> ExitCode {
         list();
         return ExitCode::from(2);
     };
-    if passes(show) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if passes(show) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs all of them, one after the other.
@@ -65,7 +77,11 @@ pub fn run_all() -> ExitCode {
     let passed = SHOWS.iter().filter(|show| passes(show)).count();
     let failed = SHOWS.len() - passed;
     println!("shows: {passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "demonstrations speak to whoever runs them")]

@@ -14,8 +14,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("computenode", &["proto", "transport"]),
     ("mpi-launcher", &["proto", "pmi", "transport"]),
     ("cli", &["proto", "transport"]),
-    ("bench", &["proto", "scheduler", "pmi", "transport", "headnode", "computenode", "mpi-launcher", "cli"]),
-    ("tests", &["proto", "scheduler", "pmi", "transport", "headnode", "computenode", "mpi-launcher", "cli", "bench"]),
+    (
+        "bench",
+        &[
+            "proto",
+            "scheduler",
+            "pmi",
+            "transport",
+            "headnode",
+            "computenode",
+            "mpi-launcher",
+            "cli",
+        ],
+    ),
+    (
+        "tests",
+        &[
+            "proto",
+            "scheduler",
+            "pmi",
+            "transport",
+            "headnode",
+            "computenode",
+            "mpi-launcher",
+            "cli",
+            "bench",
+        ],
+    ),
 ];
 
 const PURE: &[&str] = &["proto", "scheduler", "pmi"];
@@ -24,8 +49,21 @@ const PURE: &[&str] = &["proto", "scheduler", "pmi"];
 const PURE_PACKAGES: &[&str] = &["serde", "serde_bytes", "rmp-serde", "thiserror"];
 
 /// Words that a pure crate's code must not hold (its tests may).
-const PURE_BANS: &[&str] =
-    &["std::time::Instant", "SystemTime", "std::fs", "std::thread", "std::env", "HashMap", "HashSet", "unsafe ", "tokio", "UnixStream", "TcpStream", "UdpSocket", "println!"];
+const PURE_BANS: &[&str] = &[
+    "std::time::Instant",
+    "SystemTime",
+    "std::fs",
+    "std::thread",
+    "std::env",
+    "HashMap",
+    "HashSet",
+    "unsafe ",
+    "tokio",
+    "UnixStream",
+    "TcpStream",
+    "UdpSocket",
+    "println!",
+];
 
 const BANNED_MODULES: &[&str] = &["utils", "util", "common", "helpers", "misc", "types"];
 
@@ -33,7 +71,10 @@ const BANNED_MODULES: &[&str] = &["utils", "util", "common", "helpers", "misc", 
 const LONG_FILE_LINES: usize = 1000;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
 }
 
 fn manifest(krate: &str) -> toml::Table {
@@ -66,7 +107,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn all_sources() -> BTreeMap<PathBuf, String> {
     let folders = MAY_USE.iter().map(|(krate, _)| root().join(krate));
     let paths = folders.flat_map(|folder| sources(&folder));
-    paths.map(|path| (path.clone(), fs::read_to_string(&path).expect("a source file"))).collect()
+    paths
+        .map(|path| (path.clone(), fs::read_to_string(&path).expect("a source file")))
+        .collect()
 }
 
 /// The part of a file before its tests.
@@ -79,7 +122,10 @@ fn arrows_go_down_only() {
     let ours: BTreeSet<&str> = MAY_USE.iter().map(|(krate, _)| *krate).collect();
     for (krate, may_use) in MAY_USE {
         for used in dependencies(krate).iter().filter(|used| ours.contains(used.as_str())) {
-            assert!(may_use.contains(&used.as_str()), "{krate} must not use {used}: see ARCHITECTURE.md, Crates");
+            assert!(
+                may_use.contains(&used.as_str()),
+                "{krate} must not use {used}: see ARCHITECTURE.md, Crates"
+            );
         }
     }
     let members = root().join("Cargo.toml");
@@ -96,15 +142,30 @@ fn pure_crates_are_pure() {
             let known = PURE_PACKAGES.contains(&used.as_str()) || PURE.contains(&used.as_str());
             assert!(known, "the pure crate {krate} depends on {used}");
         }
-        assert!(root().join(krate).join("clippy.toml").is_file(), "{krate} has no clippy.toml of its own");
+        assert!(
+            root().join(krate).join("clippy.toml").is_file(),
+            "{krate} has no clippy.toml of its own"
+        );
         let lib = fs::read_to_string(root().join(krate).join("src/lib.rs")).expect("lib.rs");
-        assert!(lib.contains("#![forbid(unsafe_code)]"), "{krate} does not forbid unsafe code");
+        assert!(
+            lib.contains("#![forbid(unsafe_code)]"),
+            "{krate} does not forbid unsafe code"
+        );
         for path in sources(&root().join(krate).join("src")) {
-            let is_test = path.components().any(|part| part.as_os_str() == "tests.rs" || part.as_os_str() == "tests");
+            let is_test = path
+                .components()
+                .any(|part| part.as_os_str() == "tests.rs" || part.as_os_str() == "tests");
             let text = fs::read_to_string(&path).expect("a source file");
-            for line in without_tests(&text).lines().filter(|line| !is_test && !line.trim_start().starts_with("//")) {
+            for line in without_tests(&text)
+                .lines()
+                .filter(|line| !is_test && !line.trim_start().starts_with("//"))
+            {
                 for ban in PURE_BANS {
-                    assert!(!line.contains(ban), "{}: a pure crate must not hold '{ban}': {line}", path.display());
+                    assert!(
+                        !line.contains(ban),
+                        "{}: a pure crate must not hold '{ban}': {line}",
+                        path.display()
+                    );
                 }
             }
         }
@@ -126,7 +187,11 @@ fn the_measuring_program_links_no_cluster() {
 fn every_module_says_what_it_is_for() {
     for (path, text) in all_sources() {
         let first = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
-        assert!(first.starts_with("//!"), "{} does not begin with a module doc", path.display());
+        assert!(
+            first.starts_with("//!"),
+            "{} does not begin with a module doc",
+            path.display()
+        );
     }
 }
 
@@ -134,10 +199,21 @@ fn every_module_says_what_it_is_for() {
 fn files_have_a_concept_and_a_size() {
     for (path, text) in all_sources() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        assert!(!BANNED_MODULES.contains(&name.as_str()), "{}: '{name}' is no concept", path.display());
+        assert!(
+            !BANNED_MODULES.contains(&name.as_str()),
+            "{}: '{name}' is no concept",
+            path.display()
+        );
         let lines = text.lines().count();
-        let answered = text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("Long because"));
-        assert!(lines <= LONG_FILE_LINES || answered, "{} has {lines} lines: which concept wants its own file?", path.display());
+        let answered = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .any(|line| line.contains("Long because"));
+        assert!(
+            lines <= LONG_FILE_LINES || answered,
+            "{} has {lines} lines: which concept wants its own file?",
+            path.display()
+        );
     }
 }
 
@@ -149,7 +225,12 @@ fn nothing_is_left_for_later() {
             for word in &left {
                 assert!(!line.contains(word.as_str()), "{}:{number}: {line}", path.display());
             }
-            assert!(line.chars().count() <= 160, "{}:{number}: a line of {} characters", path.display(), line.len());
+            assert!(
+                line.chars().count() <= 160,
+                "{}:{number}: a line of {} characters",
+                path.display(),
+                line.len()
+            );
         }
     }
 }
@@ -171,12 +252,21 @@ fn sample_settings_parse() {
 
 #[test]
 fn documents_name_files_that_are_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SPECIFICATION.md", "CHANGELOG.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SPECIFICATION.md",
+        "CHANGELOG.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).unwrap_or_else(|_| panic!("{document} is missing"));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !target.contains("://") && !target.starts_with('#') {
                 let path = target.split('#').next().unwrap_or(target);
-                assert!(root().join(path).exists(), "{document} links to {path}, which is not there");
+                assert!(
+                    root().join(path).exists(),
+                    "{document} links to {path}, which is not there"
+                );
             }
         }
     }

@@ -1,0 +1,79 @@
+//! The cluster itself: its status, and what `muster up` and `muster down` did.
+
+use std::fmt::Write as _;
+
+use super::people::{nodes_table, tamed};
+use super::sentence::counted;
+use super::{Look, moment};
+use crate::answer::{Down, Status, Up};
+
+/// The head node and its counts.
+pub(super) fn status(status: &Status, look: &Look) -> Vec<(&'static str, String)> {
+    let head = &status.head;
+    tamed(
+        vec![
+            ("Cluster", head.cluster.clone()),
+            ("Head node", format!("version {}, process {}", head.version, head.pid)),
+            ("Since", moment::show(head.started_at, look.zone)),
+            ("Nodes dial", head.listen.clone()),
+            ("Nodes", format!("{}, {} up", status.nodes, status.up)),
+            ("Jobs", format!("{} not over", status.jobs)),
+            ("Tasks", format!("{} running, {} queued", status.running, status.queued)),
+        ],
+        look,
+    )
+}
+
+/// What is up, and what to type next.
+pub(super) fn up(up: &Up, look: &Look) -> String {
+    let first = if up.started.is_empty() {
+        format!("The cluster in {} is up already.\n\n", up.state.display())
+    } else {
+        format!(
+            "The cluster in {} is up; started: {}.\n\n",
+            up.state.display(),
+            up.started.join(", ")
+        )
+    };
+    let mut out = first + &nodes_table(&up.nodes).lines(look.width, look.colour);
+    for note in &up.notes {
+        let _ = writeln!(out, "\n{note}"); // a String takes everything
+    }
+    if let Some(user) = &up.runs_as {
+        let _ = writeln!(
+            out,
+            "\nThis is no service of the system: every task runs as you ({user})."
+        ); // as above
+    }
+    let next = [
+        format!("eval \"$({} env --state {})\"", up.typed, up.state.display()),
+        format!("job submit /numnodes:{} hostname", up.nodes.len().max(1)),
+        "task view 1.1".to_owned(),
+        "muster down".to_owned(),
+    ];
+    out += &format!("\nNext:\n  {}\n", next.join("\n  "));
+    out
+}
+
+/// What was stopped.
+pub(super) fn down(down: &Down) -> String {
+    let mut out = if down.stopped.is_empty() {
+        format!("Nothing runs in {}.\n", down.state.display())
+    } else {
+        format!("Stopped in {}: {}.\n", down.state.display(), down.stopped.join(", "))
+    };
+    if down.tasks > 0 && !down.purged {
+        let were = if down.tasks == 1 { "was" } else { "were" };
+        let tasks = counted(u32::try_from(down.tasks).unwrap_or(u32::MAX), "task");
+        out += &format!("{tasks} ran and {were} stopped; what may be rerun starts again with the next 'muster up'.\n");
+    }
+    for note in &down.notes {
+        out += &format!("{note}\n");
+    }
+    if down.purged {
+        out += "Jobs, results and settings were thrown away.\n";
+    } else if !down.stopped.is_empty() {
+        out += "Jobs and results stay for the next 'muster up'; 'muster down --purge' throws them away.\n";
+    }
+    out
+}

@@ -1,0 +1,132 @@
+//! One attempt at its spawner: how far it is, and what is to be done about its processes.
+//!
+//! ```text
+//!   Waiting --Start--> Starting --cloned--> Running --exited--> Left --nothing runs--> Reported
+//!      |                  |                                      ^
+//!      '----- Stop -------+---------- not started ---------------'
+//! ```
+
+use proto::model::task::AttemptOutcome;
+use proto::units::{Millis, Timestamp};
+
+use crate::spawner::clock::BootTime;
+use crate::spawner::message::{ExitRecord, KeptState};
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) kept: Vec<u8>,
+    pub(super) rerunnable: bool,
+    pub(super) kill_grace: Millis,
+    pub(super) root: Root,
+    /// Proxies between order and clone.
+    pub(super) starting_proxies: usize,
+    /// Set by whoever ends it first.
+    pub(super) ending: Option<Ending>,
+    /// To be forgotten without a report.
+    pub(super) release: bool,
+    /// Sessions that its processes led.
+    pub(super) sessions: Vec<i32>,
+}
+
+#[derive(Debug)]
+pub(super) enum Root {
+    Waiting,
+    Starting,
+    Running {
+        pid: i32,
+        started_at: Timestamp,
+        limit: Option<(Millis, BootTime)>,
+    },
+    Left(ExitRecord),
+    Reported(ExitRecord),
+}
+
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) outcome: AttemptOutcome,
+    pub(super) asked: bool,
+    pub(super) kill_at: BootTime,
+}
+
+/// What to do about the processes of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Only look whether any are left.
+    Look,
+    /// Ask all to end.
+    Ask,
+    /// Kill all.
+    Kill,
+}
+
+impl Attempt {
+    pub(super) const fn new(kept: Vec<u8>, rerunnable: bool, kill_grace: Millis) -> Self {
+        Self {
+            kept,
+            rerunnable,
+            kill_grace,
+            root: Root::Waiting,
+            starting_proxies: 0,
+            ending: None,
+            release: false,
+            sessions: Vec::new(),
+        }
+    }
+
+    pub(super) fn of_record(record: ExitRecord) -> Self {
+        Self {
+            root: Root::Reported(record),
+            ..Self::new(Vec::new(), false, Millis(0))
+        }
+    }
+
+    pub(super) fn state(&self) -> KeptState {
+        match &self.root {
+            Root::Waiting => KeptState::Waiting,
+            Root::Starting => KeptState::Starting,
+            Root::Running { started_at, .. } => KeptState::Running {
+                started_at: *started_at,
+            },
+            Root::Left(ExitRecord {
+                started_at: Some(started_at),
+                ..
+            }) => KeptState::Running {
+                started_at: *started_at,
+            },
+            Root::Left(_) => KeptState::Starting,
+            Root::Reported(record) => KeptState::Ended(record.clone()),
+        }
+    }
+
+    pub(super) const fn takes_proxies(&self) -> bool {
+        !self.release
+            && self.ending.is_none()
+            && matches!(self.root, Root::Waiting | Root::Starting | Root::Running { .. })
+    }
+
+    pub(super) const fn may_run(&self) -> bool {
+        !matches!(self.root, Root::Reported(_))
+    }
+
+    /// What to do about its processes now, or when.
+    pub(super) fn measure(&mut self, now: BootTime) -> Result<Measure, Option<BootTime>> {
+        let left = matches!(self.root, Root::Left(_));
+        let releasable = self.release && !matches!(self.root, Root::Starting);
+        match (&mut self.ending, &self.root) {
+            // Not cloned yet; the end of the clone wakes the one who asks.
+            (_, Root::Starting) => Err(None),
+            (_, Root::Reported(_)) if !self.release => Err(None),
+            (Some(ending), _) if ending.kill_at <= now => Ok(Measure::Kill),
+            (Some(ending), _) if !ending.asked => {
+                ending.asked = true;
+                Ok(Measure::Ask)
+            }
+            // The grace is for the whole tree: what the program started may still be writing.
+            (Some(ending), _) if !left && !releasable => Err(Some(ending.kill_at)),
+            (Some(_), _) => Ok(Measure::Look),
+            (None, _) if left => Ok(Measure::Kill),
+            (None, Root::Running { limit, .. }) => Err(limit.map(|(_, at)| at)),
+            (None, _) => Err(None),
+        }
+    }
+}
