@@ -83,6 +83,14 @@ impl ClusterAuthority {
             .issue(request, subject, SystemTime::now(), CERTIFICATE_LIFETIME)?)
     }
 
+    /// Whether a request could be granted.
+    ///
+    /// # Errors
+    /// When it is damaged or not signed by its own key.
+    pub fn check(&self, request: &RequestDer<'_>) -> anyhow::Result<()> {
+        Ok(Authority::check(request)?)
+    }
+
     /// What nodes trust.
     #[must_use]
     pub const fn certificate(&self) -> &CertificateDer<'static> {

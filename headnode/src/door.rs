@@ -3,21 +3,25 @@
 //! It only translates: reads are answered by the view, writes become arrivals for the controller. Who asks is told by
 //! the kernel (SO_PEERCRED): root and the account that runs the head node are administrators, everyone else a user.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::bail;
 use nix::unistd::{Uid, User};
 use proto::client::{Greeted, Greeting, HeadView, Refusal, RefusalCode, Reply, Request};
-use proto::frame::VERSION;
+use proto::frame::{FrameError, VERSION};
 use proto::ids::JobId;
+use proto::model::job::JobRow;
 use proto::model::owner::{Caller, Owner, Role};
 use proto::stored::TokenRow;
 use proto::units::Millis;
 use scheduler::{Answer, Input};
-use tokio::net::unix::UCred;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use transport::control::{FrameWriter, split_socket};
+use tokio::time::timeout;
+use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
 
 use crate::clock::Clock;
 use crate::files;
@@ -27,8 +31,20 @@ use crate::round::Arrival;
 use crate::serve::Slot;
 use crate::view::View;
 
-/// How many clients may be connected at once; more wait in the socket's backlog.
+/// How many clients may be connected at once; more are told to come back.
 const MAX_CLIENTS: usize = 512;
+
+/// How many of them one account may have, administrators excepted, so that nobody locks the others out.
+const MAX_CLIENTS_OF_ONE: usize = 64;
+
+/// How many reads may run at once, beside the thread that serves nodes and clients.
+const MAX_READS: usize = 4;
+
+/// How long a client may take to read an answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long the system's user database may take; then the account goes by its number.
+const NAME_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long a client may take to greet.
 const GREETING_DEADLINE: Duration = Duration::from_secs(10);
@@ -49,8 +65,20 @@ pub struct Door {
     pub tokens: Tokens,
     /// For the ends of tokens.
     pub clock: Clock,
+    /// Who is connected.
+    pub places: Places,
+    /// Turns for reading.
+    pub reads: Semaphore,
     /// What `muster status` tells of this process; its sequence is filled in per answer.
     pub head: HeadView,
+}
+
+impl Door {
+    /// As many reads as may run at once.
+    #[must_use]
+    pub fn read_turns() -> Semaphore {
+        Semaphore::new(MAX_READS)
+    }
 }
 
 /// What a client gets.
@@ -61,21 +89,55 @@ enum Served {
     Follow(JobId),
 }
 
+/// Connected clients by account.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Guards the counts for the length of one change.
+    taken: Mutex<BTreeMap<u32, usize>>,
+}
+
+/// A client's place, given back when it goes out of scope.
+struct Place<'a> {
+    places: &'a Places,
+    uid: u32,
+}
+
+impl Places {
+    fn take(&self, uid: u32, administrator: bool) -> Option<Place<'_>> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let own = taken.entry(uid).or_default();
+        let full = all >= MAX_CLIENTS || *own >= MAX_CLIENTS_OF_ONE;
+        if full && !administrator {
+            return None;
+        }
+        *own += 1;
+        Some(Place { places: self, uid })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.uid) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.uid);
+            }
+        }
+    }
+}
+
 /// Takes clients until the task is dropped.
 pub async fn serve(listener: UnixListener, door: Arc<Door>) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let door = Arc::clone(&door);
                 tokio::spawn(async move {
                     if let Err(error) = door.client(stream).await {
-                        tracing::debug!(%error, "a client's connection ended");
+                        tracing::debug!("a client's connection ended: {error:#}");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -87,16 +149,42 @@ pub async fn serve(listener: UnixListener, door: Arc<Door>) {
     }
 }
 
+/// Both halves of a client's connection.
+struct Client {
+    who: Caller,
+    to: FrameWriter<OwnedWriteHalf>,
+    from: FrameReader<OwnedReadHalf>,
+}
+
+impl Client {
+    /// Sends a reply; one that is too long for a frame becomes a refusal that says so.
+    async fn tell(&mut self, reply: &Reply) -> anyhow::Result<()> {
+        match timeout(ANSWER_DEADLINE, self.to.send(reply)).await? {
+            Err(StreamError::Frame(FrameError::TooLong { bytes })) => {
+                let refusal = Refusal {
+                    code: RefusalCode::Busy,
+                    what: format!("the answer would have {bytes} bytes, which is too long"),
+                    remedy: "ask for less: one job, or a list of one user, state or name".to_owned(),
+                };
+                Ok(timeout(ANSWER_DEADLINE, self.to.send(&Reply::Refused(refusal))).await??)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
 impl Door {
     async fn client(&self, stream: UnixStream) -> anyhow::Result<()> {
-        let who = caller(&stream.peer_cred()?);
+        let who = caller(&stream.peer_cred()?).await;
         let (mut to, mut from) = split_socket(stream);
-        let Some(greeting) = tokio::time::timeout(GREETING_DEADLINE, from.recv::<Greeting>()).await?? else {
+        let Some(greeting) = timeout(GREETING_DEADLINE, from.recv::<Greeting>()).await?? else {
             return Ok(());
         };
+        let Some(_place) = self.places.take(who.owner.uid, who.role == Role::Administrator) else {
+            return Ok(to.send(&Greeted::Refused(too_many(&who))).await?);
+        };
         if !VERSION.accepts(greeting.version) {
-            to.send(&Greeted::Refused(other_version(greeting.version))).await?;
-            return Ok(());
+            return Ok(to.send(&Greeted::Refused(other_version(greeting.version))).await?);
         }
         let welcome = Greeted::Welcome {
             version: VERSION,
@@ -105,14 +193,24 @@ impl Door {
             role: who.role,
         };
         to.send(&welcome).await?;
-        while let Some(request) = from.recv::<Request>().await? {
-            match self.answer(&who, request).await {
-                Ok(Served::Once(reply)) => to.send(&reply).await?,
-                Ok(Served::Follow(job)) => self.follow(&who, job, &mut to).await?,
-                Err(refusal) => to.send(&Reply::Refused(refusal)).await?,
+        let mut client = Client { who, to, from };
+        loop {
+            let request = match client.from.recv::<Request>().await {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                // The next message can still be read.
+                Err(StreamError::Frame(error @ (FrameError::Decode(_) | FrameError::Trailing { .. }))) => {
+                    client.tell(&Reply::Refused(garbled(&error))).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match self.answer(&client.who, request).await {
+                Ok(Served::Once(reply)) => client.tell(&reply).await?,
+                Ok(Served::Follow(job)) => self.follow(&mut client, job).await?,
+                Err(refusal) => client.tell(&Reply::Refused(refusal)).await?,
             }
         }
-        Ok(())
     }
 
     async fn answer(&self, who: &Caller, request: Request) -> Result<Served, Refusal> {
@@ -185,18 +283,18 @@ impl Door {
                     expires_at,
                 }
             }
-            Request::ListJobs { filter } => self.view.jobs(who, &filter)?,
+            Request::ListJobs { filter } => self.read(who, move |view, who| view.jobs(who, &filter)).await?,
             Request::ViewJob { job } => Reply::Job {
                 job: Box::new(self.view.job(who, job)?),
             },
             Request::WaitJob { job } => {
-                self.view.job(who, job)?;
+                self.job(who, job).await?;
                 return Ok(Served::Follow(job));
             }
-            Request::WhyJob { job } => self.view.why(who, job)?,
-            Request::ListTasks { job, from } => self.view.tasks(who, job, from)?,
+            Request::WhyJob { job } => self.read(who, move |view, who| view.why(who, job)).await?,
+            Request::ListTasks { job, from } => self.read(who, move |view, who| view.tasks(who, job, from)).await?,
             Request::ViewTask { task, output_bytes } => {
-                let task = self.view.task(who, task)?;
+                let task = self.read(who, move |view, who| view.task(who, task)).await?;
                 let names = self.view.names(task.last_nodes.iter().copied());
                 let files = files::ends(&self.links, &task, &names, output_bytes).await;
                 Reply::Task {
@@ -205,8 +303,8 @@ impl Door {
                     files,
                 }
             }
-            Request::ListNodes => self.view.nodes(None)?,
-            Request::ViewNode { node } => self.view.nodes(Some(&node))?,
+            Request::ListNodes => self.read(who, |view, _| view.nodes(None)).await?,
+            Request::ViewNode { node } => self.read(who, move |view, _| view.nodes(Some(&node))).await?,
             Request::ListGroups => self.view.groups(),
             Request::ListPools => self.view.pools(None)?,
             Request::ViewPool { pool } => self.view.pools(Some(&pool))?,
@@ -214,6 +312,23 @@ impl Door {
             Request::Unknown => return Err(unknown_request()),
         };
         Ok(Served::Once(reply))
+    }
+
+    /// Reads beside the thread that serves nodes and clients: a long list must hold up nobody's heartbeat.
+    async fn read<T: Send + 'static>(
+        &self,
+        who: &Caller,
+        look: impl FnOnce(&View, &Caller) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.reads.acquire().await.map_err(|_| ending())?;
+        let (view, who) = (Arc::clone(&self.view), who.clone());
+        let read = tokio::task::spawn_blocking(move || look(&view, &who)).await;
+        drop(turn);
+        read.map_err(|_| ending())?
+    }
+
+    async fn job(&self, who: &Caller, id: JobId) -> Result<JobRow, Refusal> {
+        self.read(who, move |view, who| view.job(who, id)).await
     }
 
     async fn write(&self, input: Input) -> Result<Reply, Refusal> {
@@ -240,26 +355,31 @@ impl Door {
     }
 
     /// A reply now and at every change of the job, until it has ended or the client is gone.
-    async fn follow<W>(&self, who: &Caller, id: JobId, to: &mut FrameWriter<W>) -> anyhow::Result<()>
-    where
-        W: tokio::io::AsyncWrite + Unpin,
-    {
+    async fn follow(&self, client: &mut Client, id: JobId) -> anyhow::Result<()> {
         let mut changes = self.view.changes();
         let mut told = None;
         loop {
             changes.borrow_and_update();
-            let job = match self.view.job(who, id) {
+            let job = match self.job(&client.who, id).await {
                 Ok(job) => job,
-                Err(refusal) => return Ok(to.send(&Reply::Refused(refusal)).await?),
+                Err(refusal) => return client.tell(&Reply::Refused(refusal)).await,
             };
             let news = (job.counts, job.state.clone());
             let ended = job.state.is_ended();
             if told.as_ref() != Some(&news) {
-                to.send(&Reply::Job { job: Box::new(job) }).await?;
+                client.tell(&Reply::Job { job: Box::new(job) }).await?;
                 told = Some(news);
             }
-            if ended || changes.changed().await.is_err() {
+            if ended {
                 return Ok(());
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                // Nothing may come but the end: a client that left must not keep its place until the job moves.
+                more = client.from.recv::<Request>() => match more? {
+                    None => bail!("the client left while it waited"),
+                    Some(_) => bail!("a request came during a wait"),
+                },
             }
         }
     }
@@ -279,13 +399,15 @@ impl Door {
     }
 }
 
-fn caller(peer: &UCred) -> Caller {
+async fn caller(peer: &UCred) -> Caller {
     let uid = Uid::from_raw(peer.uid());
     let administrator = uid.is_root() || uid == Uid::effective();
-    let name = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name);
+    // The user database may be a server that hangs.
+    let look_up = tokio::task::spawn_blocking(move || User::from_uid(uid).ok().flatten().map(|user| user.name));
+    let name = match timeout(NAME_DEADLINE, look_up).await {
+        Ok(Ok(Some(name))) => name,
+        _ => uid.to_string(),
+    };
     Caller {
         owner: Owner {
             name,
@@ -293,6 +415,25 @@ fn caller(peer: &UCred) -> Caller {
             gid: peer.gid(),
         },
         role: if administrator { Role::Administrator } else { Role::User },
+    }
+}
+
+fn too_many(who: &Caller) -> Refusal {
+    Refusal {
+        code: RefusalCode::Busy,
+        what: format!(
+            "{} has {MAX_CLIENTS_OF_ONE} connections to the head node, or all have {MAX_CLIENTS}",
+            who.owner.name
+        ),
+        remedy: "end some, or try again later".to_owned(),
+    }
+}
+
+fn garbled(error: &FrameError) -> Refusal {
+    Refusal {
+        code: RefusalCode::Invalid,
+        what: format!("the head node cannot read the request: {error}"),
+        remedy: "use the command line of the head node's release".to_owned(),
     }
 }
 

@@ -13,6 +13,9 @@ use crate::nodes::Links;
 /// How long a node may take; the reader sees the rest of the task in any case.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// What a reply has beside its piece of the file.
+const OVERHEAD_BYTES: usize = 4096;
+
 /// Both files of the newest try; none when there was no try.
 pub async fn ends(links: &Links, task: &TaskRow, names: &[(NodeId, NodeName)], bytes: u32) -> Vec<FileEnd> {
     let (Some(attempt), Some(node)) = (task.last_attempt, task.last_nodes.first()) else {
@@ -59,6 +62,7 @@ async fn end(
 
 async fn ask(connection: &Connection, request: &FileRequest) -> anyhow::Result<Option<FileReply>> {
     let (mut to, mut from) = connection.open_stream().await?;
+    from.set_limit(MAX_PIECE_BYTES + OVERHEAD_BYTES);
     to.send(request).await?;
     Ok(from.recv().await?)
 }

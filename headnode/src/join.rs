@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use proto::control::{Join, JoinReply};
 use proto::frame::VERSION;
 use scheduler::{Answer, Input};
@@ -19,10 +19,13 @@ use crate::round::Arrival;
 use crate::serve::Slot;
 
 /// How long a peer may take to acknowledge its answer.
-const HEARD: Duration = Duration::from_secs(5);
+pub(crate) const HEARD: Duration = Duration::from_secs(5);
 
 /// Whoever has no certificate yet gets no more room than a join needs.
 const MAX_JOIN_BYTES: usize = 16 * 1024;
+
+/// What a node is told that asked a head node in its last moments.
+const ENDING: &str = "the head node is ending; start the node again when it is back";
 
 /// Makes join tokens of this cluster.
 #[derive(Debug, Clone)]
@@ -83,6 +86,9 @@ impl Joins {
                 join.version
             );
         }
+        // Before the token is spent on it.
+        let request = RequestDer::from(join.request);
+        self.authority.check(&request)?;
         let secret_hash = TokenHash::of(&join.secret.parse::<JoinSecret>()?).to_string();
         let (slot, answer) = oneshot::channel();
         let input = Input::Join {
@@ -95,14 +101,15 @@ impl Joins {
                 slot: Slot(slot),
             })
             .await?;
-        let Answer::Joined { node, pool, groups } =
-            answer.await?.answer.map_err(|refusal| anyhow::anyhow!("{refusal}"))?
+        let Answer::Joined { node, pool, groups } = answer
+            .await
+            .context(ENDING)?
+            .answer
+            .map_err(|refusal| anyhow::anyhow!("{refusal}"))?
         else {
             bail!("the head node answered a join with something else");
         };
-        let certificate = self
-            .authority
-            .issue(&RequestDer::from(join.request), &Subject::Node(node))?;
+        let certificate = self.authority.issue(&request, &Subject::Node(node))?;
         tracing::info!(%node, %pool, "node joined");
         Ok(JoinReply::Joined {
             node,

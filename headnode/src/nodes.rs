@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use proto::control::{HeadMessage, NodeMessage};
 use proto::frame::VERSION;
-use proto::ids::NodeId;
+use proto::ids::{BootId, NodeId};
 use tokio::sync::{Semaphore, mpsc};
-use transport::control::{CloseCode, Connection, Listener, StreamReader};
+use transport::control::{CloseCode, Connection, Listener, StreamReader, StreamWriter};
 use transport::identity::Subject;
 
 use crate::authority::ClusterAuthority;
-use crate::join::Joins;
-use crate::round::Arrival;
+use crate::join::{HEARD, Joins};
+use crate::round::{Arrival, LinkId};
 use crate::serve::Slot;
 
 /// How many messages may wait for one node; then its connection is ended, and its next hello brings everything again.
@@ -39,13 +39,13 @@ pub struct Links {
 #[derive(Debug, Default)]
 struct Table {
     links: BTreeMap<NodeId, Link>,
-    next_generation: u64,
+    /// Of the newest connection of all.
+    last: u64,
 }
 
 #[derive(Debug)]
 struct Link {
-    /// Tells this connection of the node from an older one.
-    generation: u64,
+    id: LinkId,
     connection: Connection,
     messages: mpsc::Sender<HeadMessage>,
     /// Before the welcome nothing else is said: what waits from before is superseded by what the hello leads to.
@@ -58,12 +58,12 @@ impl Links {
     }
 
     /// A newer connection of the same node replaces the older one.
-    fn attach(&self, node: NodeId, connection: Connection, messages: mpsc::Sender<HeadMessage>) -> u64 {
+    fn attach(&self, node: NodeId, connection: Connection, messages: mpsc::Sender<HeadMessage>) -> LinkId {
         let mut table = self.table();
-        table.next_generation += 1;
-        let generation = table.next_generation;
+        table.last += 1;
+        let id = LinkId(table.last);
         let link = Link {
-            generation,
+            id,
             connection,
             messages,
             welcomed: false,
@@ -71,24 +71,31 @@ impl Links {
         if let Some(older) = table.links.insert(node, link) {
             older.connection.close(CloseCode::Superseded, "the node connected anew");
         }
-        generation
+        id
     }
 
     /// Whether this was still the node's newest connection.
-    fn detach(&self, node: NodeId, generation: u64) -> bool {
+    fn detach(&self, node: NodeId, id: LinkId) -> bool {
         let mut table = self.table();
-        let newest = table.links.get(&node).is_some_and(|link| link.generation == generation);
+        let newest = table.links.get(&node).is_some_and(|link| link.id == id);
         if newest {
             table.links.remove(&node);
         }
         newest
     }
 
-    /// Sends a message, or drops it.
-    pub fn send(&self, node: NodeId, message: HeadMessage) {
+    /// Sends a message, or drops it: when the node is not connected, when the message answers what came by an older
+    /// connection, and before the welcome.
+    pub fn send(&self, node: NodeId, by: Option<LinkId>, message: HeadMessage) {
         let mut table = self.table();
-        let Some(link) = table.links.get_mut(&node) else { return };
-        link.welcomed |= matches!(message, HeadMessage::Welcome { .. } | HeadMessage::Refused { .. });
+        let Some(link) = table
+            .links
+            .get_mut(&node)
+            .filter(|link| by.is_none_or(|id| link.id == id))
+        else {
+            return;
+        };
+        link.welcomed |= matches!(message, HeadMessage::Welcome { .. });
         if link.welcomed && link.messages.try_send(message).is_err() {
             tracing::warn!(%node, "the node does not read its messages; its connection is ended");
             link.connection
@@ -96,14 +103,18 @@ impl Links {
         }
     }
 
-    /// Ends a node's connection.
+    /// Tells a node why it is not wanted, which ends its connection.
     pub fn disconnect(&self, node: NodeId, reason: &str) {
-        if let Some(link) = self.table().links.get(&node) {
-            // The sender may be full; the connection's end says the reason too.
-            let _ = link.messages.try_send(HeadMessage::Refused {
-                reason: reason.to_owned(),
-            });
-            tracing::warn!(%node, reason, "a node is refused");
+        tracing::warn!(%node, reason, "a node is refused");
+        if let Some(link) = self.table().links.get(&node)
+            && link
+                .messages
+                .try_send(HeadMessage::Refused {
+                    reason: reason.to_owned(),
+                })
+                .is_err()
+        {
+            link.connection.close(CloseCode::Refused, reason);
         }
     }
 
@@ -181,44 +192,49 @@ impl Nodes {
                 hello.version
             );
             to.send(&HeadMessage::Refused { reason: reason.clone() }).await?;
-            bail!(reason);
+            return end(&connection, &mut to, reason).await;
         }
         let boot = hello.boot;
         tracing::info!(%node, name = %hello.name, remote = %connection.remote_address(), "node connected");
 
         let (messages, mut waiting) = mpsc::channel(MESSAGES_AHEAD);
-        let generation = self.links.attach(node, connection.clone(), messages);
-        self.arrivals.send(Arrival::Hello { node, hello }).await?;
+        let link = self.links.attach(node, connection.clone(), messages);
+        self.arrivals.send(Arrival::Hello { node, link, hello }).await?;
         let authority = &self.authority;
         let send = async {
-            let mut batch = Vec::new();
+            let (mut batch, mut refused) = (Vec::new(), None);
             while waiting.recv_many(&mut batch, MESSAGES_AHEAD).await > 0 {
                 for message in &mut batch {
                     authority.fill_in(message);
+                    refused = refused.or_else(|| refusal(message));
                 }
                 to.send_all(&batch).await?;
                 batch.clear();
+                if let Some(reason) = refused {
+                    return end(&connection, &mut to, reason).await;
+                }
             }
             anyhow::Ok(())
         };
         let ended = tokio::select! {
             ended = send => ended,
-            ended = self.hear(node, boot, &mut from) => ended,
+            ended = self.hear(node, link, boot, &mut from) => ended,
             reason = connection.closed() => Err(reason.into()),
         };
-        if self.links.detach(node, generation) {
+        if self.links.detach(node, link) {
             self.arrivals.send(Arrival::Gone { node }).await?;
         }
         tracing::info!(%node, "node disconnected");
         ended
     }
 
-    async fn hear(&self, node: NodeId, boot: proto::ids::BootId, from: &mut StreamReader) -> anyhow::Result<()> {
+    async fn hear(&self, node: NodeId, link: LinkId, boot: BootId, from: &mut StreamReader) -> anyhow::Result<()> {
         while let Some(message) = from.recv::<NodeMessage>().await? {
             let arrival = match message {
-                NodeMessage::Heartbeat { number } => Arrival::Heartbeat { node, number },
+                NodeMessage::Heartbeat { number } => Arrival::Heartbeat { node, link, number },
                 NodeMessage::Reports { number, reports } => Arrival::Reports {
                     node,
+                    link,
                     boot,
                     number,
                     reports,
@@ -229,4 +245,19 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+fn refusal(message: &HeadMessage) -> Option<String> {
+    match message {
+        HeadMessage::Refused { reason } => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+/// Ends a connection after its peer has heard why.
+async fn end(connection: &Connection, to: &mut StreamWriter, reason: String) -> anyhow::Result<()> {
+    // A peer that does not take the message hears the reason from the close.
+    let _ = to.finish_and_wait(HEARD).await;
+    connection.close(CloseCode::Refused, &reason);
+    bail!(reason)
 }

@@ -17,6 +17,13 @@ use scheduler::{Action, Answer, Cluster, Input};
 /// The most arrivals of one round; more wait for the next one.
 pub const MAX_ARRIVALS: usize = 1000;
 
+/// One connection of a node, told from the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// Bytes of orders in one message, by [`weight`]; a quarter of the largest frame.
+const MAX_ORDER_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 4;
+
 /// What may wake the controller. `S` is where an answer goes.
 #[derive(Debug)]
 pub enum Arrival<S> {
@@ -31,6 +38,8 @@ pub enum Arrival<S> {
     Hello {
         /// Which, from its certificate.
         node: NodeId,
+        /// By which connection.
+        link: LinkId,
         /// What it said.
         hello: Box<Hello>,
     },
@@ -38,6 +47,8 @@ pub enum Arrival<S> {
     Heartbeat {
         /// Which.
         node: NodeId,
+        /// By which connection.
+        link: LinkId,
         /// To be repeated in the answer.
         number: u64,
     },
@@ -45,6 +56,8 @@ pub enum Arrival<S> {
     Reports {
         /// Which.
         node: NodeId,
+        /// By which connection.
+        link: LinkId,
         /// The life of its task keeper.
         boot: BootId,
         /// To be repeated in the answer.
@@ -77,6 +90,8 @@ pub enum Departure<S> {
     ToNode {
         /// Which.
         node: NodeId,
+        /// Only by this connection: an answer to what came by it. Orders go by whichever has been welcomed.
+        link: Option<LinkId>,
         /// What.
         message: HeadMessage,
     },
@@ -146,13 +161,14 @@ impl<S> Work<'_, S> {
                 let sequence = self.cluster.sequence();
                 self.departures.push(Departure::Answer { slot, answer, sequence });
             }
-            Arrival::Hello { node, hello } => self.greet(node, hello, welcome),
-            Arrival::Heartbeat { node, number } => {
+            Arrival::Hello { node, link, hello } => self.greet(node, link, hello, welcome),
+            Arrival::Heartbeat { node, link, number } => {
                 self.heard(node);
-                self.tell(node, HeadMessage::HeartbeatTaken { number });
+                self.answer_node(node, link, HeadMessage::HeartbeatTaken { number });
             }
             Arrival::Reports {
                 node,
+                link,
                 boot,
                 number,
                 reports,
@@ -161,40 +177,43 @@ impl<S> Work<'_, S> {
                 for report in reports {
                     self.decide_quietly(&Input::Report { node, boot, report });
                 }
-                self.tell(node, HeadMessage::ReportsTaken { number });
+                self.answer_node(node, link, HeadMessage::ReportsTaken { number });
             }
             Arrival::Gone { node } => self.decide_quietly(&Input::NodeGone { node }),
             Arrival::Tick => self.decide_quietly(&Input::Tick),
         }
     }
 
-    fn greet(&mut self, node: NodeId, hello: Box<Hello>, welcome: &Welcome) {
-        self.cluster.heard(node, self.now.monotonic);
-        // The welcome goes first: what waits for the node from before it is superseded by what its hello leads to.
+    fn greet(&mut self, node: NodeId, link: LinkId, hello: Box<Hello>, welcome: &Welcome) {
+        // What waits for the node from before is superseded by what its hello leads to.
         self.orders.remove(&node);
-        self.tell(
-            node,
-            HeadMessage::Welcome {
-                version: proto::frame::VERSION,
-                cluster: welcome.cluster.clone(),
-                timing: welcome.timing,
-            },
-        );
         let held = hello.held.clone();
-        match self.decide(&Input::NodeUp { node, hello }) {
-            Ok(_) => {
-                let repeats = scheduler::resync(self.cluster, node, &held);
-                let orders = self.orders.entry(node).or_default();
-                for order in repeats {
-                    if !orders.contains(&order) {
-                        orders.push(order);
-                    }
-                }
-            }
-            Err(refusal) => self.departures.push(Departure::Disconnect {
+        // A hello that is refused must not count as heard, or its node would never be given up.
+        if let Err(refusal) = self.decide(&Input::NodeUp { node, hello }) {
+            self.departures.push(Departure::Disconnect {
                 node,
                 reason: refusal.to_string(),
-            }),
+            });
+            return;
+        }
+        self.cluster.heard(node, self.now.monotonic);
+        // Orders leave at the end of the round, so the welcome goes first.
+        let (version, cluster, timing) = (proto::frame::VERSION, welcome.cluster.clone(), welcome.timing);
+        self.answer_node(
+            node,
+            link,
+            HeadMessage::Welcome {
+                version,
+                cluster,
+                timing,
+            },
+        );
+        let repeats = scheduler::resync(self.cluster, node, &held);
+        let orders = self.orders.entry(node).or_default();
+        for order in repeats {
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
         }
     }
 
@@ -235,16 +254,22 @@ impl<S> Work<'_, S> {
         }
     }
 
-    fn tell(&mut self, node: NodeId, message: HeadMessage) {
-        self.departures.push(Departure::ToNode { node, message });
+    fn answer_node(&mut self, node: NodeId, link: LinkId, message: HeadMessage) {
+        self.departures.push(Departure::ToNode {
+            node,
+            link: Some(link),
+            message,
+        });
     }
 
     fn into_flight(mut self) -> Flight<S> {
         for (node, orders) in std::mem::take(&mut self.orders) {
-            let mut orders = orders.into_iter().peekable();
-            while orders.peek().is_some() {
-                let orders = orders.by_ref().take(MAX_ORDERS).collect();
-                self.tell(node, HeadMessage::Orders { orders });
+            for orders in in_messages(orders) {
+                self.departures.push(Departure::ToNode {
+                    node,
+                    link: None,
+                    message: HeadMessage::Orders { orders },
+                });
             }
         }
         Flight {
@@ -254,6 +279,38 @@ impl<S> Work<'_, S> {
             sequence: self.cluster.sequence(),
         }
     }
+}
+
+/// Cuts orders into messages that fit into frames.
+fn in_messages(orders: Vec<Order>) -> Vec<Vec<Order>> {
+    let mut messages: Vec<Vec<Order>> = Vec::new();
+    let mut bytes = 0;
+    for order in orders {
+        let more = weight(&order);
+        match messages.last_mut() {
+            Some(last) if last.len() < MAX_ORDERS && bytes + more <= MAX_ORDER_BYTES => {
+                bytes += more;
+                last.push(order);
+            }
+            _ => {
+                bytes = more;
+                messages.push(vec![order]);
+            }
+        }
+    }
+    messages
+}
+
+/// About how many bytes an order takes in a frame, rather too many.
+fn weight(order: &Order) -> usize {
+    const FIXED: usize = 1024;
+    const NODE: usize = 200;
+    let Order::Start(start) = order else { return FIXED };
+    let words: usize = start.command.iter().map(|word| word.len() + 8).sum();
+    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
+    let paths = [&start.workdir, &start.stdout, &start.stderr];
+    let paths: usize = paths.into_iter().flatten().map(String::len).sum();
+    FIXED + words + paths + start.env.iter().map(pair).sum::<usize>() + NODE * start.nodes.len()
 }
 
 #[cfg(test)]

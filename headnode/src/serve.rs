@@ -21,12 +21,13 @@ use scheduler::{Answer, Cluster};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use transport::control::CloseCode;
 
 use crate::authority::ClusterAuthority;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::controller::{Controller, Outbox};
-use crate::door::{self, Door};
+use crate::door::{self, Door, Places};
 use crate::join::{Joins, Tokens};
 use crate::nodes::{self, Links, Nodes};
 use crate::round::{Arrival, Departure, Welcome};
@@ -35,6 +36,9 @@ use crate::view::View;
 
 /// How often it is looked whether the threads still run; only the end of a broken process waits for it.
 const HEALTH_CHECK: Duration = Duration::from_millis(250);
+
+/// How long nodes may take to hear that the head node stops.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Outbox<Slot> for Post {
                 // The asker may be gone; what it asked is done all the same.
                 let _ = slot.0.send(Landed { answer, sequence });
             }
-            Departure::ToNode { node, message } => self.links.send(node, message),
+            Departure::ToNode { node, link, message } => self.links.send(node, link, message),
             Departure::Disconnect { node, reason } => self.links.disconnect(node, &reason),
         }
     }
@@ -130,6 +134,7 @@ async fn serve(
         .listen(config.listen, config.settings.timing.heartbeat.duration() * 3)
         .with_context(|| format!("nodes cannot dial in at {}", config.listen))?;
     let listen = listener.local_address()?;
+    let ending = listener.clone();
     let socket = bind_socket(&dir.join("head.sock")).await?;
 
     let arrivals = controller.arrivals.clone();
@@ -157,6 +162,8 @@ async fn serve(
         links,
         tokens: Tokens { authority },
         clock,
+        places: Places::default(),
+        reads: Door::read_turns(),
         head,
     };
 
@@ -168,6 +175,9 @@ async fn serve(
     write_address(&dir.join("head.addr"), &listen.to_string())?;
     tracing::info!(%listen, dir = %dir.display(), "head node ready");
     let ended = until_told(controller).await;
+    // Nodes that hear of the end dial again at once when the head node is back.
+    ending.close(CloseCode::Stopping, "the head node stops");
+    ending.wait_idle(FAREWELL).await;
     for task in tasks {
         task.abort();
     }

@@ -19,6 +19,12 @@ use tokio::sync::watch;
 
 use crate::store::{Store, StoreError};
 
+/// About how many bytes of rows one list may have; half of the largest frame.
+const MAX_LIST_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 2;
+
+/// How many jobs one list looks at: somebody with few jobs must not read the history of everybody.
+const MAX_LOOKED_AT: usize = 200_000;
+
 /// What can be read.
 pub struct View {
     /// Guards the replica; held for one apply or one answer, never across a wait.
@@ -79,9 +85,14 @@ impl View {
     /// # Errors
     /// A refusal when there is none, or the store cannot be read.
     pub fn job(&self, caller: &Caller, id: JobId) -> Result<JobRow, Refusal> {
-        let found = self.cluster().job(id).cloned();
-        let found = match found {
+        let (live, known) = {
+            let cluster = self.cluster();
+            (cluster.job(id).cloned(), id < cluster.next_job())
+        };
+        let found = match live {
             Some(job) => Some(job),
+            // The store may be one flush ahead of what anybody was told.
+            None if !known => None,
             None => match self.store.row(&RowKey::Job(id)).map_err(|error| unreadable(&error))? {
                 Some(Row::Job(job)) => Some(*job),
                 _ => None,
@@ -99,20 +110,25 @@ impl View {
     /// When the store cannot be read.
     pub fn jobs(&self, caller: &Caller, filter: &JobFilter) -> Result<Reply, Refusal> {
         let mut jobs = Vec::new();
-        let mut more = false;
+        let (mut more, mut bytes, mut looked_at) = (false, 0, 0);
         let mut take = |job: JobRow| {
+            looked_at += 1;
             if is_shown(&job, caller, filter) {
-                more = jobs.len() == MAX_ROWS;
-                if !more {
-                    jobs.push(job);
-                }
+                bytes += weight(&job);
+                jobs.push(job);
             }
+            more = jobs.len() == MAX_ROWS || bytes > MAX_LIST_BYTES || looked_at == MAX_LOOKED_AT;
             !more
         };
         if filter.ended || filter.states.iter().any(|state| is_ended_word(state)) {
-            // The store holds live jobs too, at worst one flush ahead of the view.
+            // The store may be one flush ahead; what is not in the view yet, or lives there, is told as the view has it.
+            let newest = self.cluster().next_job();
+            let as_seen = &mut |row: JobRow| {
+                let live = self.cluster().job(row.id).cloned();
+                take(live.unwrap_or(row))
+            };
             self.store
-                .jobs_down(None, &mut take)
+                .jobs_down(Some(newest), as_seen)
                 .map_err(|error| unreadable(&error))?;
         } else {
             let cluster = self.cluster();
@@ -144,10 +160,11 @@ impl View {
     pub fn tasks(&self, caller: &Caller, id: JobId, from: u32) -> Result<Reply, Refusal> {
         self.job(caller, id)?;
         let mut tasks: Vec<TaskRow> = Vec::new();
-        let mut more = false;
+        let (mut more, mut bytes) = (false, 0);
         let mut take = |task: TaskRow| {
-            more = tasks.len() == MAX_ROWS;
+            more = tasks.len() == MAX_ROWS || bytes > MAX_LIST_BYTES;
             if !more {
+                bytes += task_weight(&task);
                 tasks.push(task);
             }
             !more
@@ -338,6 +355,21 @@ fn is_shown(job: &JobRow, caller: &Caller, filter: &JobFilter) -> bool {
     };
     let visible = caller.role >= Role::Operator || caller.may_touch(&job.owner);
     visible && whose && state_fits && filter.name.as_ref().is_none_or(|name| job.spec.name == *name)
+}
+
+/// About how many bytes a row takes in a frame, rather too many.
+fn weight(job: &JobRow) -> usize {
+    const FIXED: usize = 1024;
+    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
+    let names = 80 * (job.spec.requested_nodes.len() + job.spec.node_groups.len());
+    FIXED + names + job.spec.env.iter().map(pair).sum::<usize>()
+}
+
+fn task_weight(task: &TaskRow) -> usize {
+    const FIXED: usize = 1024;
+    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
+    let words: usize = task.spec.command.iter().map(|word| word.len() + 8).sum();
+    FIXED + words + 8 * task.last_nodes.len() + task.spec.env.iter().map(pair).sum::<usize>()
 }
 
 fn no_job(id: JobId) -> Refusal {

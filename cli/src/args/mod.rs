@@ -1,7 +1,7 @@
 //! From the words of a command line to plain values: which command, which options as given, which words.
 //!
 //! ```text
-//!   argv[0], words -> noun, verb -> lexer (slashes | dashes) -> Invocation -> `request` checks the values
+//!   name, words -> noun, verb -> lexer (slashes | dashes) -> Invocation -> `request` checks the values
 //! ```
 //!
 //! Nothing here knows what a value means, prints, or reads the world. The grammar is our own instead of a library's,
@@ -39,7 +39,7 @@ pub enum Invocation {
     },
 }
 
-/// Reads a command line. `program` is argv[0]: called `job`, this program is `muster job`.
+/// Reads a command line. `program` is the name it was called by: as `job`, this program is `muster job`.
 ///
 /// # Errors
 /// [`UsageError`], naming the word and what to type instead.

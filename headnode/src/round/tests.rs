@@ -14,8 +14,10 @@ use proto::stored::TokenRow;
 use proto::units::{Millis, Monotonic, Now, Timestamp};
 use scheduler::{Answer, Cluster, Input, Settings};
 
-use super::{Arrival, Departure, Flight, Welcome, round};
+use super::{Arrival, Departure, Flight, LinkId, Welcome, round};
 use crate::store::{MemoryStore, Store};
+
+const LINK: LinkId = LinkId(1);
 
 /// A head node without threads and sockets.
 struct Head {
@@ -155,6 +157,7 @@ fn a_submission_is_granted_in_the_round_that_stores_it() {
     let node = head.join("n1");
     let flight = head.round(vec![Arrival::Hello {
         node,
+        link: LINK,
         hello: hello("n1"),
     }]);
     assert!(
@@ -207,6 +210,7 @@ fn orders_that_a_crash_swallowed_are_sent_again() {
     let node = head.join("n1");
     head.round(vec![Arrival::Hello {
         node,
+        link: LINK,
         hello: hello("n1"),
     }]);
     head.submit(1).expect("accepted");
@@ -214,6 +218,7 @@ fn orders_that_a_crash_swallowed_are_sent_again() {
     head.crash();
     let flight = head.round(vec![Arrival::Hello {
         node,
+        link: LINK,
         hello: hello("n1"),
     }]);
     assert!(
@@ -230,6 +235,7 @@ fn an_end_that_is_reported_twice_ends_once() {
     let node = head.join("n1");
     head.round(vec![Arrival::Hello {
         node,
+        link: LINK,
         hello: hello("n1"),
     }]);
     head.submit(1).expect("accepted");
@@ -243,6 +249,7 @@ fn an_end_that_is_reported_twice_ends_once() {
         }];
         Arrival::Reports {
             node,
+            link: LINK,
             boot: BootId(1),
             number: 1,
             reports,
@@ -269,12 +276,59 @@ fn a_heartbeat_alone_needs_no_flush() {
     let node = head.join("n1");
     head.round(vec![Arrival::Hello {
         node,
+        link: LINK,
         hello: hello("n1"),
     }]);
-    let flight = head.round(vec![Arrival::Heartbeat { node, number: 3 }]);
+    let flight = head.round(vec![Arrival::Heartbeat {
+        node,
+        link: LINK,
+        number: 3,
+    }]);
     assert!(flight.changes.is_empty(), "{flight:?}");
     assert!(matches!(
         messages(&flight)[..],
         [HeadMessage::HeartbeatTaken { number: 3 }]
     ));
+}
+
+#[test]
+fn a_hello_that_is_refused_gets_no_welcome_and_does_not_count_as_heard() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    let flight = head.round(vec![Arrival::Hello {
+        node,
+        link: LINK,
+        hello: hello("n2"),
+    }]);
+    assert!(
+        matches!(flight.departures[..], [Departure::Disconnect { .. }]),
+        "{flight:?}"
+    );
+    assert!(flight.events.is_empty());
+}
+
+#[test]
+fn orders_are_cut_into_messages_that_fit_into_frames() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    let mut large = hello("n1");
+    large.inventory.cores = 400;
+    head.round(vec![Arrival::Hello {
+        node,
+        link: LINK,
+        hello: large,
+    }]);
+    let word = "x".repeat(30_000);
+    let tasks = vec![TaskSpec::of_command(vec!["echo".to_owned(), word]); 400];
+    let input = Input::Submit {
+        caller: root(),
+        submission: SubmissionId(1),
+        job: Box::default(),
+        tasks,
+    };
+    let flight = head.round(vec![Arrival::Request { input, slot: "asker" }]);
+    assert_eq!(starts(&flight).len(), 400);
+    for message in messages(&flight) {
+        proto::frame::encode(message, &mut Vec::new()).expect("fits");
+    }
 }

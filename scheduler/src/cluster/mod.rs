@@ -132,6 +132,18 @@ impl Cluster {
         self.meta.sequence
     }
 
+    /// The number that the next job gets; all jobs so far have smaller ones.
+    #[must_use]
+    pub const fn next_job(&self) -> JobId {
+        self.meta.next_job
+    }
+
+    /// How many tasks there are that are not over with their job.
+    #[must_use]
+    pub fn live_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// When [`crate::Input::Tick`] is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {

@@ -9,7 +9,7 @@ use proto::stored::TokenRow;
 use super::admin::{MAX_GROUPS, MAX_POOLS, add_missing_groups};
 use super::ledger::Ledger;
 use crate::input::Answer;
-use crate::refusal::{busy, forbidden, invalid, wrong_state};
+use crate::refusal::{busy, counted, forbidden, invalid, wrong_state};
 
 /// The most tokens that are good at one time.
 const MAX_TOKENS: usize = 1000;
@@ -102,6 +102,14 @@ pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Resu
         return Err(wrong_state(
             format!("a node named '{name}' is in the cluster and answers"),
             "give this one another name with --name",
+        ));
+    }
+    let held = known.map_or(0, |row| ledger.cluster.attempts_on(row.id).count());
+    if held > 0 {
+        // Its hello would prove that all it held is gone, and a machine of the same name proves nothing of the kind.
+        return Err(wrong_state(
+            format!("the node '{name}' still holds {}", counted(held, "task")),
+            "give this one another name with --name, or join again when the old one has been given up as lost",
         ));
     }
     // A node that lost its folder keeps its number: what it held is settled by its hello.

@@ -14,7 +14,10 @@ use super::admin::{unknown_group, unknown_node};
 use super::ledger::Ledger;
 use crate::cluster::Cluster;
 use crate::input::Answer;
-use crate::refusal::{forbidden, invalid, unknown};
+use crate::refusal::{busy, forbidden, invalid, unknown};
+
+/// The most tasks of jobs that are not over. All of them are in memory.
+const MAX_LIVE_TASKS: usize = 2_000_000;
 
 /// The most bytes of a name for people.
 const MAX_LABEL_BYTES: usize = 256;
@@ -55,6 +58,15 @@ pub(super) fn submit(
     }
     check_job(ledger.cluster, job)?;
     check_count(tasks)?;
+    if ledger.cluster.live_tasks() + tasks.len() > MAX_LIVE_TASKS {
+        return Err(busy(
+            format!(
+                "the cluster holds {} of at most {MAX_LIVE_TASKS} tasks",
+                ledger.cluster.live_tasks()
+            ),
+            "submit again when some have ended",
+        ));
+    }
     for (number, task) in (1..).zip(tasks) {
         check_task(job, task).map_err(|refusal| match tasks.len() {
             1 => refusal,

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Endpoint, Incoming, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 
 use super::connection::{CloseCode, Connection};
 use super::failure::{ConnectionFailure, Peer};
-use super::settings::{Settings, endpoint_config};
+use super::settings::{Settings, endpoint_config, restarting_endpoint_config};
 use super::socket;
 use crate::identity::{Fingerprint, ServerTls, SubjectError};
 
@@ -33,13 +33,32 @@ impl Listener {
     /// # Errors
     /// When the address cannot be had.
     pub fn bind(address: SocketAddr, tls: &ServerTls, settings: Settings) -> io::Result<Self> {
+        Self::bind_with(address, tls, settings, endpoint_config())
+    }
+
+    /// The same for a server that keeps its port over restarts: with a secret that it keeps too, it answers packets of
+    /// connections that its last life had with a stateless reset (RFC 9000, 10.3). So peers of a killed server notice
+    /// with their next packet, and not only when the idle time is over.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn bind_restarting(
+        address: SocketAddr,
+        tls: &ServerTls,
+        settings: Settings,
+        secret: &[u8; 32],
+    ) -> io::Result<Self> {
+        Self::bind_with(address, tls, settings, restarting_endpoint_config(secret))
+    }
+
+    fn bind_with(address: SocketAddr, tls: &ServerTls, settings: Settings, config: EndpointConfig) -> io::Result<Self> {
         let (plain, large) = (
             server_config(tls, settings, settings.jumbo),
             server_config(tls, settings, true),
         );
         let socket = socket::bind(address)?;
         let first = Some((*plain).clone());
-        let endpoint = Endpoint::new(endpoint_config(), first, socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(config, first, socket, Arc::new(TokioRuntime))?;
         Ok(Self {
             endpoint,
             plain,

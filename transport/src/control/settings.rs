@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 
 /// Streams that a peer may have open at once.
 const MAX_STREAMS: u32 = 64;
@@ -96,5 +98,23 @@ pub(super) fn endpoint_config() -> EndpointConfig {
         // Only sizes under 1200 are refused.
         tracing::error!(%error, "large packets stay off");
     }
+    config
+}
+
+/// For a socket whose next life is to recognise the connections of this one: they bear ids and reset tokens made with
+/// keys derived from the secret.
+pub(super) fn restarting_endpoint_config(secret: &[u8; 32]) -> EndpointConfig {
+    let derive = |what: &[u8]| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        hmac::sign(&key, what)
+    };
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, derive(b"stateless reset").as_ref());
+    let mut id_key = [0; 8];
+    id_key.copy_from_slice(&derive(b"connection ids").as_ref()[..8]);
+    let id_key = u64::from_be_bytes(id_key);
+    let mut config = endpoint_config();
+    config
+        .reset_key(Arc::new(reset_key))
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     config
 }

@@ -60,13 +60,22 @@ impl AllocationSecret {
         }
     }
 
+    /// A key for another use of the same secret.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> [u8; 32] {
+        self.derive(purpose.as_bytes())
+    }
+
     /// The seed for one attempt's allocation.
     #[must_use]
     pub fn seed(&self, attempt: AttemptId) -> [u8; 32] {
-        let tag = hmac::sign(&self.0, &attempt.0.to_be_bytes());
-        let mut seed = [0; 32];
-        seed.copy_from_slice(tag.as_ref());
-        seed
+        self.derive(&attempt.0.to_be_bytes())
+    }
+
+    fn derive(&self, from: &[u8]) -> [u8; 32] {
+        let mut key = [0; 32];
+        key.copy_from_slice(hmac::sign(&self.0, from).as_ref());
+        key
     }
 }
 

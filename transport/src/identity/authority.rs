@@ -116,6 +116,14 @@ impl Authority {
         }
     }
 
+    /// Whether [`Authority::issue`] would take a request, for callers that have something to lose before it.
+    ///
+    /// # Errors
+    /// [`IdentityError::BadRequest`].
+    pub fn check(request: &RequestDer<'_>) -> Result<(), IdentityError> {
+        checked_key(request).map(drop)
+    }
+
     /// Makes a certificate that names `subject`, for the key that signed `request`, good from [`CLOCK_SKEW`] before
     /// `now` until `now + lifetime`, and never longer than the authority itself.
     ///
