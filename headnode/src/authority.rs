@@ -66,11 +66,9 @@ impl ClusterAuthority {
     /// When the address cannot be bound.
     pub fn listen(&self, address: SocketAddr, idle: Duration) -> anyhow::Result<Listener> {
         let tls = ServerTls::new(&self.head, ClientCertificate::Optional, Alpn::Head)?;
-        Ok(Listener::bind(
-            address,
-            &tls,
-            Settings::default().with_idle_timeout(idle),
-        )?)
+        let settings = Settings::default().with_idle_timeout(idle);
+        let secret = self.allocations.key_for("connections of the head node");
+        Ok(Listener::bind_restarting(address, &tls, settings, &secret)?)
     }
 
     /// A certificate for whoever holds the key that signed the request.

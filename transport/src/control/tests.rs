@@ -451,3 +451,59 @@ fn faults_of_a_certificate_do_not_pass_by_themselves() {
     assert!(!fault.is_passing());
     assert!(HandshakeProblem::TimedOut.is_passing());
 }
+
+#[tokio::test]
+async fn peers_of_a_killed_server_notice_with_their_next_packet() {
+    let authority = authority();
+    let tls = ServerTls::new(
+        &identity(&authority, &Subject::Head),
+        ClientCertificate::Required,
+        Alpn::Head,
+    )
+    .expect("server settings");
+    let restart = |address, tls: &ServerTls| {
+        Listener::bind_restarting(address, tls, Settings::default(), &[7; 32]).expect("listens")
+    };
+    // A runtime that is dropped takes its sockets along without a word to anybody, as kill -9 does.
+    let (listens, address) = tokio::sync::oneshot::channel();
+    let (kill, killed) = tokio::sync::oneshot::channel::<()>();
+    let first_tls = tls.clone();
+    let first = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let served = runtime.block_on(async {
+            let listener = restart(LOOPBACK, &first_tls);
+            listens
+                .send(listener.local_address().expect("an address"))
+                .expect("is awaited");
+            let accepted = listener
+                .accept()
+                .await
+                .expect("is open")
+                .complete(DEADLINE)
+                .await
+                .expect("accepts");
+            killed.await.expect("is told");
+            (listener, accepted)
+        });
+        drop(runtime);
+        drop(served);
+    });
+    let address = address.await.expect("listens");
+    let own = client(&identity(&authority, &NODE));
+    let dialled = dial(address, HEAD_SERVER_NAME, &own, Settings::default(), DEADLINE)
+        .await
+        .expect("dials");
+    kill.send(()).expect("is awaited");
+    first.join().expect("ends");
+
+    let _second = restart(address, &tls);
+    let (mut writer, _reader) = dialled.open_stream().await.expect("opens");
+    writer.send(&"a heartbeat").await.expect("sends");
+    let ended = tokio::time::timeout(DEADLINE, dialled.closed())
+        .await
+        .expect("long before the idle time");
+    assert_eq!(ended.problem, HandshakeProblem::Restarted, "{ended}");
+}
