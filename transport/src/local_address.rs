@@ -39,7 +39,8 @@ pub enum LocalAddressError {
         text: String,
     },
     /// No address of this host lies in the network.
-    #[error("{variable}={network}: this node has no address in that network; it has {}. Give a network that holds one of them, or leave the variable out", list(.addresses))]
+    #[error("{variable}={network}: this node has no address in that network; it has {}. Give a network that \
+             holds one of them, or leave the variable out", list(.addresses))]
     NothingInside {
         /// Where it was given.
         variable: &'static str,
