@@ -49,6 +49,9 @@ const WAKES_AHEAD: usize = 4096;
 /// How many are taken before what they lead to is sent.
 const WAKES_AT_ONCE: usize = 1024;
 
+/// How long the start of a task waits to be told together with its end.
+const STARTS_WAIT: Duration = Duration::from_millis(10);
+
 /// How many launches may wait for their proxy here at once.
 const MAX_WAITING_PROXIES: usize = 1024;
 
@@ -155,6 +158,13 @@ async fn either(signals: &mut (Signal, Signal)) {
     }
 }
 
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Agent {
     config: Config,
     directory: NodeDirectory,
@@ -174,6 +184,8 @@ struct Agent {
     head: Option<Head>,
     timing: Timing,
     next_beat: Instant,
+    /// When starts are told that wait for the ends of their tasks.
+    starts_due: Option<Instant>,
     wakes: mpsc::Sender<Wake>,
 }
 
@@ -228,6 +240,7 @@ impl Agent {
             head: None,
             timing: Timing::default(),
             next_beat: Instant::now(),
+            starts_due: None,
             wakes,
         };
         agent.connect_spawner().await?;
@@ -253,6 +266,7 @@ impl Agent {
                     }
                 }
                 () = tokio::time::sleep_until(self.next_beat) => self.beat(),
+                () = until(self.starts_due) => {}
                 () = either(&mut signals) => return self.leave(&link).await,
                 ended = &mut link => return ended.context("the link to the head node failed")?,
             }
@@ -284,12 +298,23 @@ impl Agent {
             self.to_spawner.clear();
             break;
         }
-        if let Some(head) = &self.head {
+        if !self.starts_wait()
+            && let Some(head) = &self.head
+        {
             while let Some(reports) = self.supervisor.next_reports() {
                 head.line.say(reports);
             }
         }
         Ok(())
+    }
+
+    /// Whether what is to be told may still wait.
+    fn starts_wait(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.starts_due.unwrap_or(now + STARTS_WAIT);
+        let wait = self.supervisor.tells_only_starts() && now < due;
+        self.starts_due = wait.then_some(due);
+        wait
     }
 
     fn wake(&mut self, wake: Wake) {

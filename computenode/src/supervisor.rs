@@ -157,6 +157,18 @@ impl Supervisor {
         self.outbox.sent.iter().map(again).collect()
     }
 
+    /// Whether all that waits to be told is that tasks have begun. That may wait a moment: a short task's end then goes
+    /// with it, in one message and one commit of the head node.
+    #[must_use]
+    pub fn tells_only_starts(&self) -> bool {
+        !self.outbox.waiting.is_empty()
+            && self
+                .outbox
+                .waiting
+                .iter()
+                .all(|report| matches!(report, Report::Started { .. }))
+    }
+
     /// The next reports to send; none while there is nothing or nobody listens.
     pub fn next_reports(&mut self) -> Option<NodeMessage> {
         let outbox = &mut self.outbox;

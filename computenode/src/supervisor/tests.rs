@@ -343,3 +343,19 @@ fn another_life_of_the_spawner_begins_with_a_new_hello() {
     assert_eq!(node.greeted(), [], "reports of the old life are void");
     assert_eq!(words(&start(&mut node, 2, &["node1"])), ["hold 2 on [0, 1]", "start 2"]);
 }
+
+#[test]
+fn a_start_waits_for_company_and_an_end_does_not() {
+    let mut node = node();
+    start(&mut node, 7, &["node1"]);
+    assert!(!node.tells_only_starts(), "nothing is to be told");
+    let started = FromSpawner::Started {
+        attempt: attempt(7),
+        at: NOW,
+    };
+    node.spawner(started, NOW);
+    assert!(node.tells_only_starts());
+    node.spawner(exited(7), NOW);
+    assert!(!node.tells_only_starts());
+    assert_eq!(reports(&mut node).len(), 2, "both in one message");
+}
