@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use transport::control::{FrameReader, FrameWriter, split_socket};
+use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
 
 use crate::commands::own_program;
 use crate::directory::NodeDirectory;
@@ -55,14 +55,22 @@ impl SpawnerLine {
         }
     }
 
-    /// Connects, starting a spawner when none answers.
+    /// Connects, starting a spawner when none answers. One that dies while it is greeted is followed by another.
     pub(crate) async fn connect(&mut self) -> anyhow::Result<Connected> {
-        let stream = match UnixStream::connect(self.directory.spawner_socket()).await {
-            Ok(stream) => stream,
-            Err(_) => self.start().await?,
-        };
-        let greeted = tokio::time::timeout(LIST_DEADLINE, greet(stream)).await;
-        greeted.context("the spawner does not answer")?
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let stream = match UnixStream::connect(self.directory.spawner_socket()).await {
+                Ok(stream) => stream,
+                Err(_) => self.start().await?,
+            };
+            let greeted = tokio::time::timeout(LIST_DEADLINE, greet(stream)).await;
+            match greeted.context("the spawner does not answer")?? {
+                Greeted::Connected(connected) => return Ok(*connected),
+                Greeted::Gone(why) if Instant::now() > deadline => bail!("no spawner stays alive: {why}"),
+                Greeted::Gone(why) => tracing::debug!(why, "the spawner ended while it was greeted"),
+            }
+            tokio::time::sleep(KNOCK_PAUSE).await;
+        }
     }
 
     /// One that ends at once is started again until the deadline: the one before may still be leaving.
@@ -116,25 +124,41 @@ impl SpawnerLine {
     }
 }
 
-async fn greet(stream: UnixStream) -> anyhow::Result<Connected> {
+enum Greeted {
+    Connected(Box<Connected>),
+    /// It ended meanwhile: a killed spawner's socket takes connections until the kernel has cleared it away.
+    Gone(String),
+}
+
+/// Fails only for what another try would meet again.
+async fn greet(stream: UnixStream) -> anyhow::Result<Greeted> {
     let (mut to, mut from) = split_socket(stream);
-    to.send(&ToSpawner::Hello { version: VERSION }).await?;
-    let boot = match from.recv().await? {
-        Some(FromSpawner::Welcome { version, boot }) if VERSION.accepts(version) => boot,
-        Some(FromSpawner::Welcome { version, .. }) => bail!(
-            "the running spawner speaks version {version}, this agent {VERSION}: drain the node, end the spawner (SIGTERM), start again"
-        ),
-        other => bail!("the spawner's first message is no welcome but {other:?}"),
-    };
+    if let Err(error) = to.send(&ToSpawner::Hello { version: VERSION }).await {
+        return Ok(Greeted::Gone(error.to_string()));
+    }
+    let mut known_boot = None;
     let mut held = Vec::new();
     loop {
-        match from.recv().await? {
-            Some(FromSpawner::Held { attempt, kept, state }) if held.len() <= 2 * MAX_ATTEMPTS => {
-                held.push((attempt, kept, state))
+        let message = match from.recv().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(Greeted::Gone("it closed the connection".to_owned())),
+            Err(error @ StreamError::Frame(_)) => return Err(error).context("the spawner's list cannot be read"),
+            Err(error) => return Ok(Greeted::Gone(error.to_string())),
+        };
+        match (message, known_boot) {
+            (FromSpawner::Welcome { version, boot }, None) if VERSION.accepts(version) => known_boot = Some(boot),
+            (FromSpawner::Welcome { version, .. }, None) => bail!(
+                "the running spawner speaks version {version}, this agent {VERSION}: drain the node, end the spawner \
+                 (SIGTERM), start again"
+            ),
+            (FromSpawner::Held { attempt, kept, state }, Some(_)) if held.len() <= 2 * MAX_ATTEMPTS => {
+                held.push((attempt, kept, state));
             }
-            Some(FromSpawner::HeldAll) => return Ok(Connected { boot, held, to, from }),
-            Some(FromSpawner::Unknown) => {}
-            other => bail!("the spawner's list is broken off by {other:?}"),
+            (FromSpawner::HeldAll, Some(boot)) => {
+                return Ok(Greeted::Connected(Box::new(Connected { boot, held, to, from })));
+            }
+            (FromSpawner::Unknown, _) => {}
+            (other, _) => bail!("the spawner's list is broken off by {other:?}"),
         }
     }
 }
