@@ -178,11 +178,19 @@ impl Launcher {
             Reply::Put => {}
             other => return Err(unexpected("publishing this rank's address", other)),
         }
-        match self.ask("waiting for all ranks to start", &Request::Barrier)? {
-            Reply::BarrierOut => {}
-            other => return Err(unexpected("waiting for all ranks to start", other)),
-        }
+        self.meet()?;
         (0..self.size).map(|rank| self.card(Rank(rank))).collect()
+    }
+
+    /// Waits until all ranks have come here.
+    ///
+    /// # Errors
+    /// When the launcher is gone or answers something else.
+    pub fn meet(&mut self) -> Result<(), WireupError> {
+        match self.ask("waiting for all ranks", &Request::Barrier)? {
+            Reply::BarrierOut => Ok(()),
+            other => Err(unexpected("waiting for all ranks", other)),
+        }
     }
 
     /// Ends the conversation in order. A rank that ends without it counts as failed.

@@ -226,6 +226,8 @@ impl Door {
                 .await?
             }
             Request::CancelJob { job, force, message } => {
+                // Who may not see a job is not told that it is over.
+                self.job(who, job).await?;
                 self.write(Input::CancelJob {
                     caller: caller(),
                     job,

@@ -32,16 +32,12 @@ const EXIT_UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let options = match options::parse(std::env::args().skip(1)) {
         Ok(Request::Help) => {
-            if is_first() {
-                print(options::HELP);
-            }
+            once(|| print(options::HELP));
             return ExitCode::SUCCESS;
         }
         Ok(Request::Measure(options)) => options,
         Err(error) => {
-            if is_first() {
-                say(&error.to_string());
-            }
+            once(|| say(&error.to_string()));
             return ExitCode::from(EXIT_UNUSABLE);
         }
     };
@@ -78,6 +74,7 @@ fn run(launcher: &mut Launcher, options: &Options) -> anyhow::Result<ExitCode> {
         if rank == Rank(0) {
             say(&format!("mpipingpong: {problem}"));
         }
+        launcher.meet()?;
         return Ok(ExitCode::from(EXIT_UNUSABLE));
     }
     let mut endpoint = bound.connect_book(cards.iter().map(|card| card.address.clone()).collect())?;
@@ -211,10 +208,16 @@ impl ProgressLine {
     }
 }
 
-/// Whether this process is the one that talks, as far as can be known before the launcher was asked.
-fn is_first() -> bool {
-    let first = |name| std::env::var(name).is_ok_and(|rank| rank != "0");
-    !first("PMI_RANK") && !first("PMI_ID")
+/// Lets one rank speak for all, and none leave before it has: the first to leave with an error takes the others along.
+fn once(speak: impl FnOnce()) {
+    let Ok(mut launcher) = Launcher::connect() else {
+        return speak();
+    };
+    if launcher.rank() == Rank(0) {
+        speak();
+    }
+    // Without the launcher nothing is left to be in order with.
+    let _ = launcher.meet().and_then(|()| launcher.finalize());
 }
 
 fn fail(rank: Option<Rank>, error: &anyhow::Error) -> ExitCode {

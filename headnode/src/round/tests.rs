@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proto::client::Refusal;
 use proto::control::{HeadMessage, Hello, Order, Report};
+use proto::event::Event;
 use proto::frame::VERSION;
 use proto::ids::{BootId, JobId, NodeId, NodeName, PoolName, SubmissionId};
 use proto::model::job::JobSpec;
@@ -331,4 +332,39 @@ fn orders_are_cut_into_messages_that_fit_into_frames() {
     for message in messages(&flight) {
         proto::frame::encode(message, &mut Vec::new()).expect("fits");
     }
+}
+
+#[test]
+fn a_late_report_tells_when_the_task_ended_and_not_when_that_was_told() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    let link = LINK;
+    head.round(vec![Arrival::Hello {
+        node,
+        link,
+        hello: hello("n1"),
+    }]);
+    head.submit(1).expect("accepted");
+    let attempt = head.cluster.attempts().next().expect("granted").id;
+    let ended_at = head.now.wall + Millis(1_000);
+    // Five seconds later: an agent or a head node was away.
+    head.now.wall = head.now.wall + Millis(5_000);
+    let outcome = AttemptOutcome::Exited { code: 0 };
+    let reports = vec![Report::Ended {
+        attempt,
+        outcome,
+        at: ended_at,
+    }];
+    let flight = head.round(vec![Arrival::Reports {
+        node,
+        link,
+        boot: BootId(1),
+        number: 1,
+        reports,
+    }]);
+    let ends = flight.events.iter().filter_map(|event| match event {
+        Event::TaskEnded { at, .. } | Event::JobEnded { at, .. } => Some(*at),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [ended_at, ended_at]);
 }

@@ -54,16 +54,26 @@ pub(crate) struct NotStarted {
 const LAUNCH_PREFIXES: [&str; 6] = ["PMI", "OMPI_", "SLURM_", "HYDI_", "HYDRA_", "MPI_LOCAL"];
 
 /// What a node knows better than mpiexec's environment.
-const NODE_VARIABLES: [&str; 8] = [
+const NODE_VARIABLES: [&str; 14] = [
     NODE_NAME_VARIABLE,
     NODE_ADDRESS_VARIABLE,
     TASK_SOCKET_VARIABLE,
     CORE_IDS_VARIABLE,
+    // By this mark the node's spawner knows its own processes.
+    "MUSTER_ATTEMPT",
+    "CCP_WORKDIR",
+    NODE_ROOT_VARIABLE,
     "AZ_BATCH_NODE_ID",
+    "AZ_BATCH_IS_CURRENT_NODE_MASTER",
     "AZ_BATCH_TASK_DIR",
+    "AZ_BATCH_TASK_SHARED_DIR",
+    "AZ_BATCH_TASK_WORKING_DIR",
     "HOSTNAME",
     "TMPDIR",
 ];
+
+/// The node's folder; its `bin` comes first in the path of tasks.
+const NODE_ROOT_VARIABLE: &str = "AZ_BATCH_NODE_ROOT_DIR";
 
 /// Starts the ranks of this node one after the other. After a failure, those that run already come back with it.
 pub(crate) fn start(order: &RunOrder, own: &Environment) -> (Vec<StartedRank>, Option<NotStarted>) {
@@ -197,6 +207,16 @@ fn environment(order: &RunOrder, own: &Environment) -> Environment {
         .iter()
         .filter(|(name, _)| !foreign(name) && !NODE_VARIABLES.contains(&name.as_str()));
     let mut environment: Environment = from_launch.cloned().collect();
+    let their_root = order
+        .inherited
+        .iter()
+        .find(|(name, _)| name == NODE_ROOT_VARIABLE)
+        .map(|(_, root)| root.as_str());
+    if let (Some(path), Some(theirs), Some(ours)) =
+        (environment.get_mut("PATH"), their_root, own.get(NODE_ROOT_VARIABLE))
+    {
+        *path = with_own_programs(path, theirs, ours);
+    }
     for name in NODE_VARIABLES {
         if let Some(value) = own.get(name) {
             environment.insert(name.to_owned(), value.clone());
@@ -213,6 +233,15 @@ fn environment(order: &RunOrder, own: &Environment) -> Environment {
     environment.insert(NODE_NAME_VARIABLE.to_owned(), order.node_name.to_string());
     environment.retain(|name, value| is_carried(name, value));
     environment
+}
+
+/// A path in which the folder of programs of mpiexec's node is the one of this node.
+fn with_own_programs(path: &str, theirs: &str, ours: &str) -> String {
+    let (theirs, ours) = (format!("{theirs}/bin"), format!("{ours}/bin"));
+    let folders = path
+        .split(':')
+        .map(|folder| if folder == theirs { ours.as_str() } else { folder });
+    folders.collect::<Vec<_>>().join(":")
 }
 
 /// Names and values that a process can have; anything else would make every spawn fail with no word about which.
@@ -322,6 +351,14 @@ mod tests {
     use proto::taskmap::TaskMap;
 
     use super::*;
+
+    #[test]
+    fn the_path_leads_to_this_nodes_programs() {
+        assert_eq!(
+            with_own_programs("/n1/bin:/usr/bin:/n1/bin2", "/n1", "/n2"),
+            "/n2/bin:/usr/bin:/n1/bin2"
+        );
+    }
 
     fn order() -> RunOrder {
         RunOrder {

@@ -47,7 +47,10 @@ impl Cluster {
                     }
                 }
             }
-            Event::GroupJoined { group, node } => self.regroup(*node, |groups| groups.insert(group.clone())),
+            Event::GroupJoined { group, node } => {
+                let group = self.spelled(group);
+                self.regroup(*node, |groups| groups.insert(group));
+            }
             Event::GroupLeft { group, node } => self.regroup(*node, |groups| groups.remove(group)),
             Event::TokenAdded { token } => {
                 self.tokens.insert(token.hash.clone(), token.clone());
@@ -65,6 +68,13 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    /// A group's name as it was first written.
+    fn spelled(&self, group: &GroupName) -> GroupName {
+        self.groups
+            .get(group)
+            .map_or_else(|| group.clone(), |row| row.name.clone())
     }
 
     fn regroup(&mut self, node: NodeId, change: impl FnOnce(&mut BTreeSet<GroupName>) -> bool) {
@@ -86,12 +96,13 @@ impl Cluster {
             } => {
                 self.meta.next_node = self.meta.next_node.max(NodeId(node.0.saturating_add(1)));
                 self.names.insert(name.clone(), *node);
+                let spelled = groups.iter().map(|group| self.spelled(group)).collect();
                 let row = self
                     .nodes
                     .entry(*node)
                     .or_insert_with(|| new_node(*node, name.clone(), pool.clone(), *at));
                 row.pool = pool.clone();
-                row.groups = groups.iter().cloned().collect();
+                row.groups = spelled;
                 self.update_node(*node, |_| {});
             }
             Event::NodeUp {

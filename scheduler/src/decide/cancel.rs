@@ -114,7 +114,7 @@ fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutco
     let mut running = 0;
     for task in ledger.cluster.tasks_of(id) {
         match task.state {
-            TaskState::Queued => ledger.end_task(task.id, TaskOutcome::Canceled),
+            TaskState::Queued => ledger.end_task(task.id, TaskOutcome::Canceled, ledger.now.wall),
             // A node may have been lost a moment before, in this same decision.
             TaskState::Granted { attempt }
             | TaskState::Running { attempt, .. }
@@ -122,7 +122,7 @@ fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutco
                 if ledger.fate(attempt).is_some() =>
             {
                 if ledger.fate(attempt) == Some(Fate::Requeued) {
-                    ledger.end_task(task.id, ran.clone());
+                    ledger.end_task(task.id, ran.clone(), ledger.now.wall);
                 }
             }
             TaskState::Granted { attempt } | TaskState::Running { attempt, .. } => {

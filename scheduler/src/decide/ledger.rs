@@ -35,6 +35,8 @@ pub(super) struct Ledger<'a> {
 #[derive(Default)]
 struct Ended {
     count: u32,
+    /// The latest of their ends.
+    last: Timestamp,
     /// The failed ones.
     failed: BTreeMap<TaskNumber, AttemptOutcome>,
 }
@@ -66,17 +68,15 @@ impl<'a> Ledger<'a> {
         self.stopping.insert(job, outcome);
     }
 
-    pub(super) fn end_task(&mut self, task: TaskId, outcome: TaskOutcome) {
+    /// The task is over since `at`, which is when its process ended and not when that was told.
+    pub(super) fn end_task(&mut self, task: TaskId, outcome: TaskOutcome, at: Timestamp) {
         let ended = self.ended.entry(task.job).or_default();
         ended.count += 1;
+        ended.last = ended.last.max(at);
         if let TaskOutcome::Failed { cause } = &outcome {
             ended.failed.insert(task.number, cause.clone());
         }
-        self.events.push(Event::TaskEnded {
-            task,
-            outcome,
-            at: self.now.wall,
-        });
+        self.events.push(Event::TaskEnded { task, outcome, at });
     }
 
     /// A node holds nothing of the attempt any more.
@@ -117,7 +117,7 @@ impl<'a> Ledger<'a> {
                 Fate::Requeued
             }
             Some(Verdict::Over(outcome)) => {
-                self.end_task(attempt.task, outcome);
+                self.end_task(attempt.task, outcome, at);
                 Fate::Over
             }
             None => Fate::Over,
@@ -166,11 +166,8 @@ impl<'a> Ledger<'a> {
             (None, JobState::Canceling { outcome, .. }) => outcome.clone(),
             _ => self.sum_up(id, &ended),
         };
-        self.events.push(Event::JobEnded {
-            job: id,
-            outcome,
-            at: self.now.wall,
-        });
+        let at = if ended.count > 0 { ended.last } else { self.now.wall };
+        self.events.push(Event::JobEnded { job: id, outcome, at });
     }
 
     /// How a job ended whose tasks all ended by themselves.
