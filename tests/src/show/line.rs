@@ -108,9 +108,13 @@ fn refuses_mask(cluster: &Cluster, command: &[&str]) -> anyhow::Result<()> {
         "a mask that matches nothing must fail the job: {waited:?}"
     );
     let view = cluster.run("task", &["view", &format!("{job}.1")])?.out;
-    for named in ["172.16.0.0/255.255.0.0", "127.0.0.2"] {
-        ensure!(view.contains(named), "the error does not name {named}:\n{view}");
-    }
+    ensure!(
+        view.contains("172.16.0.0/255.255.0.0"),
+        "the error does not name the mask:\n{view}"
+    );
+    // Whichever node is the first to see it ends the launch, and names its own.
+    let named = (2..=5).any(|host| view.contains(&format!("127.0.0.{host}")));
+    ensure!(named, "the error names no address of a node:\n{view}");
     say("a mask that matches nothing fails, naming mask and addresses");
     Ok(())
 }
