@@ -470,3 +470,22 @@ fn unknown_request() -> Refusal {
         remedy: "it is older than your command line; update it".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_account_cannot_lock_the_others_out() {
+        let places = Places::default();
+        let mut taken: Vec<Place<'_>> = (0..MAX_CLIENTS_OF_ONE)
+            .filter_map(|_| places.take(1000, false))
+            .collect();
+        assert_eq!(taken.len(), MAX_CLIENTS_OF_ONE);
+        assert!(places.take(1000, false).is_none());
+        assert!(places.take(1001, false).is_some(), "others get in");
+        assert!(places.take(1000, true).is_some(), "administrators always do");
+        taken.pop();
+        assert!(places.take(1000, false).is_some(), "a place that was given back");
+    }
+}

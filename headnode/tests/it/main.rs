@@ -1,0 +1,4 @@
+//! The real head node, spoken to through its socket as the command line does.
+
+mod door;
+mod head;
