@@ -36,9 +36,10 @@ use crate::heartbeat::Heartbeats;
 use crate::kept::Kept;
 use crate::launch::{Launches, ProxyWanted};
 use crate::link::{Brought, HeadLine, Link, Member, address_towards};
+use crate::open_files::OpenFiles;
 use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{FromSpawner, ToSpawner};
-use crate::spawner_line::{Connected, Heard, SpawnerLine, listen};
+use crate::spawner_line::{Connected, Heard, News, SpawnerLine, listen};
 use crate::supervisor::{Command, Supervisor};
 use crate::workdir::{ProxyStart, proxy_order, root_order};
 use crate::{commands, inventory};
@@ -133,6 +134,9 @@ fn lock(directory: &NodeDirectory) -> anyhow::Result<Flock<File>> {
 }
 
 async fn run(config: Config, directory: NodeDirectory) -> anyhow::Result<()> {
+    let open_files = OpenFiles::raise()
+        .inspect_err(|error| tracing::warn!("the limit of open files stays as it is: {error}"))
+        .ok();
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut link = Link::new(config.clone());
     let member = tokio::select! {
@@ -142,7 +146,7 @@ async fn run(config: Config, directory: NodeDirectory) -> anyhow::Result<()> {
     let (wakes, waiting) = mpsc::channel(WAKES_AHEAD);
     let files = Files::new(directory.clone());
     let agent = tokio::select! {
-        agent = Agent::begin(config, directory, &member, wakes.clone()) => agent?,
+        agent = Agent::begin(config, directory, open_files, &member, wakes.clone()) => agent?,
         () = either(&mut signals) => return Ok(()),
     };
     let link = tokio::spawn(link.run(member, files, wakes));
@@ -179,6 +183,8 @@ struct Agent {
     waiting_for_accounts: usize,
     proxies: BTreeMap<(AttemptId, LaunchId), oneshot::Sender<Option<String>>>,
     line: SpawnerLine,
+    /// How many lines to a spawner there were; only the last one counts.
+    lines: u64,
     spawner: Option<FrameWriter<OwnedWriteHalf>>,
     to_spawner: Vec<ToSpawner>,
     head: Option<Head>,
@@ -201,6 +207,7 @@ impl Agent {
     async fn begin(
         config: Config,
         directory: NodeDirectory,
+        open_files: Option<OpenFiles>,
         member: &Member,
         wakes: mpsc::Sender<Wake>,
     ) -> anyhow::Result<Self> {
@@ -217,6 +224,10 @@ impl Agent {
             folder: directory.text().to_owned(),
             bin: directory.bin().to_string_lossy().into_owned(),
             cluster: "muster".to_owned(),
+            head_socket: config
+                .head_socket
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
             head: config
                 .head
                 .rsplit_once(':')
@@ -224,7 +235,7 @@ impl Agent {
         };
         let mut agent = Self {
             supervisor: Supervisor::new(member.node, config.name.clone(), inventory.core_ids.clone()),
-            line: SpawnerLine::new(directory.clone()),
+            line: SpawnerLine::new(directory.clone(), open_files),
             config,
             directory,
             facts,
@@ -235,6 +246,7 @@ impl Agent {
             for_accounts: BTreeMap::new(),
             waiting_for_accounts: 0,
             proxies: BTreeMap::new(),
+            lines: 0,
             spawner: None,
             to_spawner: Vec::new(),
             head: None,
@@ -319,30 +331,36 @@ impl Agent {
 
     fn wake(&mut self, wake: Wake) {
         match wake {
-            Wake::Spawner(Heard::Message(FromSpawner::Proxy {
+            Wake::Spawner(Heard { line, news }) if line == self.lines => self.spawner_says(news),
+            // From a line that was replaced; what it told is in the list of the new one.
+            Wake::Spawner(_) => {}
+            Wake::Head(brought) => self.head(brought),
+            Wake::Proxy(wanted) => self.proxy_wanted(wanted),
+            Wake::Account { owner, found } => self.account_found(owner, found),
+        }
+    }
+
+    fn spawner_says(&mut self, news: News) {
+        match news {
+            News::Message(FromSpawner::Proxy {
                 attempt,
                 launch,
                 refused,
-            })) => {
+            }) => {
                 if let Some(reply) = self.proxies.remove(&(attempt, launch)) {
                     let refused = refused.map(|reason| format!("node {}: {reason}", self.facts.name));
                     // The asker may have gone.
                     let _ = reply.send(refused);
                 }
             }
-            Wake::Spawner(Heard::Message(message)) => {
+            News::Message(message) => {
                 let commands = self.supervisor.spawner(message, wall_clock());
                 self.carry_out(commands);
             }
-            Wake::Spawner(Heard::Lost(why)) => {
+            News::Lost(why) => {
                 tracing::warn!("the spawner's line is lost: {why}");
                 self.spawner = None;
-                // Their askers are told that the spawner is lost.
-                self.proxies.clear();
             }
-            Wake::Head(brought) => self.head(brought),
-            Wake::Proxy(wanted) => self.proxy_wanted(wanted),
-            Wake::Account { owner, found } => self.account_found(owner, found),
         }
     }
 
@@ -468,6 +486,8 @@ impl Agent {
     // --- the spawner ---
 
     async fn connect_spawner(&mut self) -> anyhow::Result<()> {
+        // Their askers are told that the spawner was lost.
+        self.proxies.clear();
         let mut connected: Connected = self.line.connect().await?;
         let held = std::mem::take(&mut connected.held);
         tracing::info!(boot = %connected.boot, attempts = held.len(), "connected to the spawner");
@@ -476,7 +496,8 @@ impl Agent {
         let commands = self.supervisor.spawner_back(connected.boot, held, wall_clock());
         let (to, from) = connected.into_halves();
         self.spawner = Some(to);
-        tokio::spawn(listen(from, self.wakes.clone()));
+        self.lines += 1;
+        tokio::spawn(listen(self.lines, from, self.wakes.clone()));
         self.carry_out(commands);
         Ok(())
     }
@@ -495,6 +516,7 @@ impl Agent {
                 }
                 Command::Serve(kept) => self.serve_launches(&kept),
                 Command::Start(kept) => self.with_account(Purpose::Start(kept)),
+                Command::Refuse { attempt, reason } => self.to_spawner.push(ToSpawner::Refuse { attempt, reason }),
                 Command::Stop { attempt, grace } => self.to_spawner.push(ToSpawner::Stop { attempt, grace }),
                 Command::Release { attempt } => self.to_spawner.push(ToSpawner::Release { attempt }),
                 Command::Forget { attempt } => self.to_spawner.push(ToSpawner::Forget { attempt }),

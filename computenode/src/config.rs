@@ -35,6 +35,9 @@ pub struct Flags {
     /// A file with the join token; keeps it out of the process list.
     #[arg(long)]
     pub token_file: Option<PathBuf>,
+    /// The head node's own socket, where that is on this machine: tasks find their cluster by it.
+    #[arg(long)]
+    pub head_socket: Option<PathBuf>,
     /// How many cores tasks may use; default: all that this process may use.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub cores: Option<u32>,
@@ -53,6 +56,8 @@ pub struct File {
     pub head: Option<String>,
     /// As `--address`.
     pub address: Option<IpAddr>,
+    /// As `--head-socket`.
+    pub head_socket: Option<PathBuf>,
     /// As `--cores`.
     pub cores: Option<u32>,
     /// As `--token-file`.
@@ -128,6 +133,8 @@ pub struct Config {
     pub head: String,
     /// This node's address, when not the one that the system chooses.
     pub address: Option<IpAddr>,
+    /// The head node's own socket on this machine, absolute; tasks are told.
+    pub head_socket: Option<PathBuf>,
     /// For the first start.
     pub token: Option<JoinToken>,
     /// How many cores tasks may use.
@@ -163,11 +170,15 @@ impl Flags {
             (None, Some(path)) => read_token(&path)?,
             (None, None) => None,
         };
+        // Tasks do not start where this process did. Fails for an empty path only, which is none.
+        let head_socket = self.head_socket.or(file.head_socket);
+        let head_socket = head_socket.and_then(|path| std::path::absolute(path).ok());
         Ok(Config {
             dir: self.dir,
             name: NodeName::new(&name)?,
             head: with_port(head),
             address: self.address.or(file.address),
+            head_socket,
             token: token.map(|text| text.trim().parse()).transpose()?,
             cores: self.cores.or(file.cores).map(|cores| cores.max(1)),
             tasks: file.tasks,
@@ -251,6 +262,7 @@ mod tests {
             name: None,
             head: None,
             address: None,
+            head_socket: Some(PathBuf::from("head/head.sock")),
             token: None,
             token_file: None,
             cores: None,
@@ -258,6 +270,13 @@ mod tests {
         };
         let text = flags.clone().checked().expect_err("no name").to_string();
         assert!(text.contains("--name is missing"), "{text}");
+        let full = Flags {
+            name: Some("n1".to_owned()),
+            head: Some("head".to_owned()),
+            ..flags.clone()
+        };
+        let socket = full.checked().expect("all is there").head_socket.expect("given");
+        assert!(socket.is_absolute() && socket.ends_with("head/head.sock"), "{socket:?}");
         let text = Flags {
             name: Some("n1".to_owned()),
             ..flags

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   node.key node.crt            who this node is (key 0600)
+//!   peer.port                    where the agent listens for peers, to listen there again
 //!   spawner.sock spawner.pid     the spawner; its lives in spawner.boot, its words in spawner.log
 //!   records/ATTEMPT              exit records
 //!   bin/                         job, task, mpiexec ... : first in the PATH of tasks
@@ -123,6 +124,10 @@ impl NodeDirectory {
 
     pub(crate) fn agent_lock(&self) -> PathBuf {
         self.path.join("agent.pid")
+    }
+
+    pub(crate) fn peer_port(&self) -> PathBuf {
+        self.path.join("peer.port")
     }
 
     pub(crate) fn records(&self) -> PathBuf {

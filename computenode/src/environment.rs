@@ -1,8 +1,8 @@
 //! The environment of a task: HPC Pack's `CCP_*`, Azure Batch's `AZ_BATCH_*`, Muster's own, and the user's over all.
 //!
 //! Nothing of the daemon's own environment reaches a task. Variables that begin with `MUSTER_` cannot be set by users:
-//! they say what the node knows to be so. Values follow the documents of both products; what Muster has no counterpart
-//! for is left out, not made up.
+//! they say what the node knows to be so; but which cluster a task's own commands talk to is the user's choice.
+//! Values follow the documents of both products; what Muster has no counterpart for is left out, not made up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,8 +21,12 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 /// HPC Pack's number for a run time without a limit.
 const NO_LIMIT_SECONDS: u64 = 2_147_483_647;
 
-/// Users cannot set what begins so.
+/// Users cannot set what begins so,
 const RESERVED: &str = "MUSTER_";
+
+/// but for where the commands of a task find a cluster.
+const HEAD_SOCKET_VARIABLE: &str = "MUSTER_SOCKET";
+const FREE: [&str; 2] = [HEAD_SOCKET_VARIABLE, "MUSTER_STATE"];
 
 /// What the node knows of itself.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct NodeFacts {
     pub cluster: String,
     /// The head node, as this node dials it, without the port.
     pub head: String,
+    /// The head node's own socket, where it is on this machine.
+    pub head_socket: Option<String>,
 }
 
 /// The variables of one process of an attempt.
@@ -56,7 +62,8 @@ pub fn environment(
     all.extend(azure_batch(node, kept, places).map(|(name, value)| (name.to_owned(), value)));
     all.extend(own(node, kept, socket).map(|(name, value)| (name.to_owned(), value)));
     for (name, value) in &kept.order.env {
-        if name.starts_with(RESERVED) || name.is_empty() || name.contains('=') {
+        let reserved = name.starts_with(RESERVED) && !FREE.contains(&name.as_str());
+        if reserved || name.is_empty() || name.contains('=') {
             continue;
         }
         match value {
@@ -102,11 +109,15 @@ fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Ite
     [
         ("CCP_CLUSTER_NAME", node.cluster.clone()),
         ("CCP_SCHEDULER", node.head.clone()),
+        ("CCP_HOME", node.folder.clone()),
         ("CCP_JOBID", task.job.to_string()),
         ("CCP_JOBNAME", kept.order.job_name.clone()),
         ("CCP_JOBTYPE", "Batch".to_owned()),
+        // There is one way to submit, which is what that name means there.
+        ("CCP_JOBTEMPLATE", "Default".to_owned()),
         ("CCP_TASKID", task.number.to_string()),
         ("CCP_TASKINSTANCEID", "0".to_owned()),
+        ("CCP_TASKSYSTEMID", kept.order.attempt.to_string()),
         ("CCP_TASKCONTEXT", task.to_string()),
         ("CCP_NUMCPUS", cores.to_string()),
         ("CCP_NODES", list.clone()),
@@ -168,6 +179,7 @@ fn own(node: &NodeFacts, kept: &Kept, socket: Option<&str>) -> impl Iterator<Ite
     ]
     .into_iter()
     .chain(socket.map(|path| (TASK_SOCKET_VARIABLE, path.to_owned())))
+    .chain(node.head_socket.clone().map(|path| (HEAD_SOCKET_VARIABLE, path)))
 }
 
 /// HPC Pack's grammar: the number of nodes, then name and cores of each.
@@ -200,6 +212,7 @@ mod tests {
             bin: "/n/bin".to_owned(),
             cluster: "muster".to_owned(),
             head: "head.site".to_owned(),
+            head_socket: Some("/h/head.sock".to_owned()),
         };
         let account = Account {
             name: "alice".to_owned(),
@@ -238,8 +251,10 @@ AZ_BATCH_TASK_WORKING_DIR=/n/tasks/12/1-7/wd
 CCP_CLUSTER_NAME=muster
 CCP_COREIDS=0 1
 CCP_EXCLUSIVE=False
+CCP_HOME=/n
 CCP_JOBID=12
 CCP_JOBNAME=job
+CCP_JOBTEMPLATE=Default
 CCP_JOBTYPE=Batch
 CCP_MPI_WORKDIR=/share
 CCP_NODES=2 node1 2 node2 2
@@ -254,6 +269,7 @@ CCP_STDOUT=/share/out
 CCP_TASKCONTEXT=12.1
 CCP_TASKID=1
 CCP_TASKINSTANCEID=0
+CCP_TASKSYSTEMID=7
 CCP_WORKDIR=/share
 HOME=/home/alice
 LANG=C.UTF-8
@@ -262,6 +278,7 @@ MUSTER_JOB_ID=12
 MUSTER_NODE_ADDRESS=127.0.0.2
 MUSTER_NODE_LIST=node1 node2
 MUSTER_NODE_NAME=node1
+MUSTER_SOCKET=/h/head.sock
 MUSTER_TASK_ID=12.1
 MUSTER_TASK_NAME=task
 MUSTER_TASK_SOCKET=/n/launch/7.sock
@@ -281,6 +298,8 @@ USER=alice";
             set("A", Some("b")),
             set("MUSTER_TASK_SOCKET", Some("/elsewhere")),
             set("MUSTER_NODE_NAME", None),
+            set("MUSTER_SOCKET", Some("/other/head.sock")),
+            set("MUSTER_STATE", Some("/other")),
         ]);
         let all = all_of(env);
         for there in [
@@ -288,6 +307,8 @@ USER=alice";
             "A=b",
             "MUSTER_TASK_SOCKET=/n/launch/7.sock",
             "MUSTER_NODE_NAME=node1",
+            "MUSTER_SOCKET=/other/head.sock",
+            "MUSTER_STATE=/other",
         ] {
             assert!(all.iter().any(|line| line == there), "{there} in {all:?}");
         }

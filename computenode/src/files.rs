@@ -1,7 +1,7 @@
 //! Ends of tasks' output files, for the head node.
 //!
 //! A user may name any path, and may put a link into the task's folder; so a file is opened with the user's rights, by
-//! a thread that gives up the daemon's for good. Only regular files are read: a pipe would wait for ever.
+//! a thread that gives up the daemon's for file access. Only regular files are read: a pipe would wait for ever.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -114,31 +114,47 @@ fn open_as(user: Option<Credentials>, path: &Path) -> io::Result<File> {
         scope
             .spawn(|| {
                 become_user(&user)?;
-                open(path)
+                let opened = open(path);
+                become_root();
+                opened
             })
             .join()
     });
     reader.unwrap_or_else(|_| Err(io::Error::other("the reading thread failed")))
 }
 
-/// Gives up this thread's rights. The thread must end afterwards: it cannot take them back.
+/// Gives this thread a user's rights over files, and no others: with the user's own ids as real ones it could be
+/// signalled by the user, and a signal's effect is on the whole process. The thread must end afterwards: it has the
+/// user's groups.
 fn become_user(user: &Credentials) -> io::Result<()> {
-    let (uid, gid) = (libc::c_long::from(user.uid), libc::c_long::from(user.gid));
     // The C library's calls of these names change all threads of a process; the system calls change the one that makes
     // them, which is what is wanted here.
-    // SAFETY: the list is as long as said and lives through the call; the other two take numbers only.
-    let results = unsafe {
-        [
-            libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()),
-            libc::syscall(libc::SYS_setresgid, gid, gid, gid),
-            libc::syscall(libc::SYS_setresuid, uid, uid, uid),
-        ]
-    };
-    if results == [0; 3] {
+    // SAFETY: the list is as long as said and lives through the call.
+    if unsafe { libc::syscall(libc::SYS_setgroups, user.groups.len(), user.groups.as_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if file_id(libc::SYS_setfsgid, user.gid) && file_id(libc::SYS_setfsuid, user.uid) {
         Ok(())
     } else {
-        Err(io::Error::last_os_error())
+        Err(io::ErrorKind::PermissionDenied.into())
     }
+}
+
+/// The end of the above, as far as it can be taken back.
+fn become_root() {
+    file_id(libc::SYS_setfsuid, 0);
+    file_id(libc::SYS_setfsgid, 0);
+}
+
+/// Sets one of the two ids that count for files. The calls tell the id before and never fail aloud: only a second one,
+/// with an id that is none, tells whether the first did anything.
+fn file_id(call: libc::c_long, id: u32) -> bool {
+    // SAFETY: both take a number and touch no memory.
+    let now = unsafe {
+        libc::syscall(call, libc::c_long::from(id));
+        libc::syscall(call, libc::c_long::from(-1))
+    };
+    now == libc::c_long::from(id)
 }
 
 #[cfg(test)]
@@ -203,6 +219,12 @@ mod tests {
         symlink(&secret, task.join("stdout.txt")).expect("links");
         std::os::unix::fs::chown(&task, Some(4242), Some(4242)).expect("gives it away");
         assert!(reason(read(&directory, &request(4))).contains("Permission denied"));
+        let theirs = task.join("stdout.txt");
+        fs::remove_file(&theirs).expect("is there");
+        fs::write(&theirs, "theirs").expect("writes");
+        fs::set_permissions(&theirs, PermissionsExt::from_mode(0o600)).expect("sets the mode");
+        std::os::unix::fs::chown(&theirs, Some(4242), Some(4242)).expect("gives it away");
+        assert!(matches!(read(&directory, &request(9)), FileReply::Tail { bytes, .. } if bytes == b"theirs"));
         // This thread kept its rights.
         assert_eq!(fs::read_to_string(&secret).expect("reads"), "secret");
     }

@@ -30,8 +30,9 @@ use crate::workdir::give_to;
 /// How long a certificate of an allocation is good; it is asked for anew at each launch.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// Connections to one task's socket at once; more wait.
-const MAX_SOCKET_CONNECTIONS: usize = 64;
+/// Connections to one task's socket at once, and to all of them; more wait.
+const MAX_TASK_CONNECTIONS: usize = 8;
+const MAX_LOCAL_CONNECTIONS: usize = 256;
 
 /// Connections of other nodes at once; more are refused.
 const MAX_PEERS: usize = 1024;
@@ -41,7 +42,14 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 /// How long a peer may take for its handshake, and how long one on another node may say nothing.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-const IDLE_DEADLINE: Duration = Duration::from_secs(60);
+const PEER_IDLE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a program on a task's socket may say nothing: shorter than mpiexec waits for an answer, so that one that is
+/// in the queue gets its turn.
+const LOCAL_IDLE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long an asker may take to read its answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the start of a proxy may take.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -65,6 +73,8 @@ pub(crate) struct Launches<W> {
     trust: DynamicTrust,
     key: KeyPair,
     open: BTreeMap<AttemptId, JoinHandle<()>>,
+    /// For connections to all sockets.
+    places: Arc<Semaphore>,
     wakes: mpsc::Sender<W>,
 }
 
@@ -110,9 +120,7 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
             max_connections: MAX_PEERS,
             ..Settings::default()
         };
-        let listener = Listener::bind(SocketAddr::new(address, 0), &ServerTls::launch(&trust)?, settings);
-        let listener =
-            listener.with_context(|| format!("cannot listen on {address}; is --address one of this machine's?"))?;
+        let listener = bind_as_before(&directory, address, &ServerTls::launch(&trust)?, settings)?;
         let peer = listener.local_address()?;
         remove_old_sockets(&directory);
         tokio::spawn(serve_peers(listener, wakes.clone()));
@@ -123,6 +131,7 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
             trust,
             key: KeyPair::generate()?,
             open: BTreeMap::new(),
+            places: Arc::new(Semaphore::new(MAX_LOCAL_CONNECTIONS)),
             wakes,
         };
         Ok((launches, peer))
@@ -152,7 +161,16 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
         if kept.order.nodes.len() > 1 {
             self.trust_peers(&allocation)?;
         }
-        let path = self.directory.task_socket(attempt);
+        let listener = self.make_socket(kept).inspect_err(|_| {
+            self.trust.remove(attempt);
+        })?;
+        let serving = serve_socket(listener, allocation, Arc::clone(&self.places), self.wakes.clone());
+        self.open.insert(attempt, tokio::spawn(serving));
+        Ok(())
+    }
+
+    fn make_socket(&self, kept: &Kept) -> anyhow::Result<UnixListener> {
+        let path = self.directory.task_socket(kept.attempt());
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -162,11 +180,7 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
             .with_context(|| format!("the task's socket {} cannot be made", path.display()))?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
         give_to(&path, &kept.order.owner)?;
-        self.open.insert(
-            attempt,
-            tokio::spawn(serve_socket(listener, allocation, self.wakes.clone())),
-        );
-        Ok(())
+        Ok(listener)
     }
 
     fn trust_peers(&self, allocation: &Allocation) -> anyhow::Result<()> {
@@ -187,6 +201,32 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
     }
 }
 
+/// Listens for peers where the agent before did: the head node and other nodes know allocations by that address.
+fn bind_as_before(
+    directory: &NodeDirectory,
+    address: IpAddr,
+    tls: &ServerTls,
+    settings: Settings,
+) -> anyhow::Result<Listener> {
+    let file = directory.peer_port();
+    let before = std::fs::read_to_string(&file).ok();
+    let port = before.as_deref().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let bind = |port| Listener::bind(SocketAddr::new(address, port), tls, settings);
+    let listener = bind(port).or_else(|error| {
+        tracing::warn!(port, "the port for peers is another one from now on: {error}");
+        bind(0)
+    });
+    let listener =
+        listener.with_context(|| format!("cannot listen on {address}; is --address one of this machine's?"))?;
+    let bound = listener.local_address()?.port();
+    if bound != port
+        && let Err(error) = std::fs::write(&file, format!("{bound}\n"))
+    {
+        tracing::warn!("the port for peers is not remembered in {}: {error}", file.display());
+    }
+    Ok(listener)
+}
+
 /// Sockets of an agent that was killed; those that are still wanted are made again.
 fn remove_old_sockets(directory: &NodeDirectory) {
     for entry in std::fs::read_dir(directory.launch()).into_iter().flatten().flatten() {
@@ -200,13 +240,14 @@ fn remove_old_sockets(directory: &NodeDirectory) {
 async fn serve_socket<W: From<ProxyWanted> + Send + 'static>(
     listener: UnixListener,
     allocation: Arc<Allocation>,
+    all: Arc<Semaphore>,
     wakes: mpsc::Sender<W>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_SOCKET_CONNECTIONS));
+    let own = Arc::new(Semaphore::new(MAX_TASK_CONNECTIONS));
     // Dropped with this task, and with it all connections of the allocation.
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(own_place) = Arc::clone(&own).acquire_owned().await else {
             return;
         };
         let stream = match listener.accept().await {
@@ -217,6 +258,10 @@ async fn serve_socket<W: From<ProxyWanted> + Send + 'static>(
                 continue;
             }
         };
+        // After the connection came: a place that waited for one would be lost to the other tasks.
+        let Ok(place) = Arc::clone(&all).acquire_owned().await else {
+            return;
+        };
         while connections.try_join_next().is_some() {}
         let (allocation, wakes) = (Arc::clone(&allocation), wakes.clone());
         connections.spawn(async move {
@@ -226,7 +271,7 @@ async fn serve_socket<W: From<ProxyWanted> + Send + 'static>(
             if let Err(error) = ended {
                 tracing::debug!(%attempt, "a conversation on the task's socket ended: {error:#}");
             }
-            drop(place);
+            drop((own_place, place));
         });
     }
 }
@@ -268,15 +313,10 @@ where
     W: From<ProxyWanted>,
 {
     from.set_limit(MAX_REQUEST_BYTES);
+    let idle = here.map_or(PEER_IDLE_DEADLINE, |_| LOCAL_IDLE_DEADLINE);
     loop {
-        let next = from.recv::<AgentRequest>();
-        let request = match here {
-            // The task's own socket is the task's to keep open.
-            Some(_) => next.await?,
-            None => tokio::time::timeout(IDLE_DEADLINE, next)
-                .await
-                .context("nothing was said for long")??,
-        };
+        let next = tokio::time::timeout(idle, from.recv::<AgentRequest>()).await;
+        let request = next.context("nothing was said for long")??;
         let Some(request) = request else { break };
         let reply = match (request, here) {
             (AgentRequest::StartProxy { launch, rendezvous }, _) => {
@@ -295,7 +335,8 @@ where
             }
             (AgentRequest::Unknown, _) => refused("this node does not know that request; it is older".to_owned()),
         };
-        to.send(&reply).await?;
+        let sent = tokio::time::timeout(ANSWER_DEADLINE, to.send(&reply)).await;
+        sent.context("the answer was not read")??;
     }
     to.finish().await?;
     Ok(())

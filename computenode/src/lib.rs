@@ -23,6 +23,7 @@ pub mod inventory;
 pub mod kept;
 mod launch;
 mod link;
+mod open_files;
 pub mod spawner;
 mod spawner_line;
 pub mod supervisor;

@@ -186,7 +186,10 @@ impl Link {
                 tracing::info!(%node, %pool, groups = groups.join(" "), "joined the cluster");
                 Member::of(identity)
             }
-            Some(JoinReply::Refused { reason }) => bail!("refused: {reason}"),
+            Some(JoinReply::Refused { reason }) => {
+                connection.close(CloseCode::Done, "refused");
+                bail!("refused: {reason}")
+            }
             None => bail!("the head node ended the join without an answer"),
         }
     }

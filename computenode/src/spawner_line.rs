@@ -16,6 +16,7 @@ use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
 
 use crate::commands::own_program;
 use crate::directory::NodeDirectory;
+use crate::open_files::OpenFiles;
 use crate::spawner::message::{FromSpawner, KeptState, MAX_ATTEMPTS, ToSpawner};
 
 /// How long a new spawner may take; it first ends what the one before left behind.
@@ -43,14 +44,17 @@ pub(crate) struct Connected {
 #[derive(Debug)]
 pub(crate) struct SpawnerLine {
     directory: NodeDirectory,
+    /// For spawners; nothing where the limit could not be read.
+    open_files: Option<OpenFiles>,
     /// The one that this agent started, to be reaped if it ends first.
     started: Option<Child>,
 }
 
 impl SpawnerLine {
-    pub(crate) const fn new(directory: NodeDirectory) -> Self {
+    pub(crate) const fn new(directory: NodeDirectory, open_files: Option<OpenFiles>) -> Self {
         Self {
             directory,
+            open_files,
             started: None,
         }
     }
@@ -110,14 +114,18 @@ impl SpawnerLine {
             .create(true)
             .append(true)
             .open(self.directory.spawner_log())?;
-        let child = Command::new(own_program()?)
+        let mut command = Command::new(own_program()?);
+        command
             .args(["spawner", "--dir"])
             .arg(self.directory.path())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
+            .stderr(log);
+        if let Some(open_files) = self.open_files {
+            open_files.restore_in(&mut command);
+        }
+        let child = command.spawn()?;
         tracing::info!(pid = child.id(), "spawner started");
         self.started = Some(child);
         Ok(())
@@ -164,11 +172,17 @@ async fn greet(stream: UnixStream) -> anyhow::Result<Greeted> {
 }
 
 /// Hands everything that a spawner says to `wakes`, until its end.
-pub(crate) async fn listen<W: From<Heard>>(mut from: FrameReader<OwnedReadHalf>, wakes: mpsc::Sender<W>) {
+///
+/// `line` tells this connection from those before: what an older one still says may come after it was replaced.
+pub(crate) async fn listen<W: From<Heard>>(line: u64, mut from: FrameReader<OwnedReadHalf>, wakes: mpsc::Sender<W>) {
     let why = loop {
         match from.recv().await {
             Ok(Some(message)) => {
-                if wakes.send(Heard::Message(message).into()).await.is_err() {
+                let heard = Heard {
+                    line,
+                    news: News::Message(message),
+                };
+                if wakes.send(heard.into()).await.is_err() {
                     return;
                 }
             }
@@ -177,12 +191,27 @@ pub(crate) async fn listen<W: From<Heard>>(mut from: FrameReader<OwnedReadHalf>,
         }
     };
     // Nobody waits when the agent is ending.
-    let _ = wakes.send(Heard::Lost(why).into()).await;
+    let _ = wakes
+        .send(
+            Heard {
+                line,
+                news: News::Lost(why),
+            }
+            .into(),
+        )
+        .await;
 }
 
-/// What comes from the spawner.
+/// What comes from the spawner, and over which of the agent's lines to it.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) struct Heard {
+    pub(crate) line: u64,
+    pub(crate) news: News,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub(crate) enum News {
     Message(FromSpawner),
     Lost(String),
 }

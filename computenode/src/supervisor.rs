@@ -23,6 +23,13 @@ use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS};
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// To the spawner: a held attempt's command cannot be prepared.
+    Refuse {
+        /// Which.
+        attempt: AttemptId,
+        /// Why not.
+        reason: String,
+    },
     /// Have the spawner remember the attempt, and serve its launches.
     Hold(Arc<Kept>),
     /// Serve the launches of an attempt that the spawner remembers.
@@ -257,7 +264,8 @@ impl Supervisor {
             },
         );
         match refusal {
-            Some(reason) => self.not_started(attempt, &reason, now),
+            // Nobody else has heard of it.
+            Some(reason) => self.ended(attempt, None, AttemptOutcome::NotStarted { reason }, now),
             None if primary => vec![Command::Hold(Arc::clone(&kept)), Command::Start(kept)],
             None => vec![Command::Hold(kept)],
         }
@@ -298,7 +306,15 @@ impl Supervisor {
             reason: reason.to_owned(),
         };
         match self.attempts.get(&attempt).map(|held| held.phase) {
-            Some(Phase::Starting | Phase::Member) => self.ended(attempt, None, outcome, now),
+            Some(Phase::Starting | Phase::Member) => {
+                let mut commands = self.ended(attempt, None, outcome, now);
+                // It was held before; another agent would start it.
+                commands.push(Command::Refuse {
+                    attempt,
+                    reason: reason.to_owned(),
+                });
+                commands
+            }
             _ => Vec::new(),
         }
     }
@@ -436,6 +452,11 @@ impl Supervisor {
             (Phase::Starting | Phase::Member | Phase::Running { .. }, KeptState::Ended(record)) => {
                 self.record(record, now)
             }
+            // What was to close it was lost with the line.
+            (Phase::Ended, KeptState::Waiting) => vec![Command::Stop {
+                attempt,
+                grace: Millis(0),
+            }],
             (Phase::Starting, KeptState::Waiting) => {
                 held.kept.clone().map(Command::Start).into_iter().chain(stop).collect()
             }

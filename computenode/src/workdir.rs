@@ -173,6 +173,7 @@ pub fn root_order(
         command: order.command.clone(),
         env: environment(node, kept, account, &places, socket_of(directory, order).as_deref()),
         workdirs: vec![places.workdir.clone()],
+        own_workdir: order.workdir.is_none(),
         stdout: output(&places.stdout),
         stderr: if merged { Output::Stdout } else { output(&places.stderr) },
         credentials: account.credentials.clone(),
@@ -206,6 +207,7 @@ pub fn proxy_order(
         env,
         // A workdir on the primary's own disk is not here; ranks that need it fail by name, others run.
         workdirs: vec![places.workdir.clone(), places.wd.clone()],
+        own_workdir: false,
         stdout: Output::Append {
             path: join(&places.folder, "proxy.log"),
         },

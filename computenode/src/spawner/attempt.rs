@@ -26,6 +26,8 @@ pub(super) struct Attempt {
     pub(super) release: bool,
     /// Sessions that its processes led.
     pub(super) sessions: Vec<i32>,
+    /// As whom its processes run, when not as the spawner itself.
+    pub(super) user: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Attempt {
             ending: None,
             release: false,
             sessions: Vec::new(),
+            user: None,
         }
     }
 
@@ -113,8 +116,11 @@ impl Attempt {
         let left = matches!(self.root, Root::Left(_));
         let releasable = self.release && !matches!(self.root, Root::Starting);
         match (&mut self.ending, &self.root) {
-            // Not cloned yet; the end of the clone wakes the one who asks.
-            (_, Root::Starting) => Err(None),
+            // Not cloned yet; the end of the clone wakes the one who asks, and the clone has an end of its own.
+            (ending, Root::Starting) => Err(ending
+                .as_ref()
+                .map(|ending| ending.kill_at)
+                .filter(|kill_at| *kill_at > now)),
             (_, Root::Reported(_)) if !self.release => Err(None),
             (Some(ending), _) if ending.kill_at <= now => Ok(Measure::Kill),
             (Some(ending), _) if !ending.asked => {

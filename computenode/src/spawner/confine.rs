@@ -45,6 +45,8 @@ struct Wanted {
     program: String,
     path: String,
     workdir: String,
+    /// Whether the user named no other.
+    own_workdir: bool,
     stdout: String,
     stderr: String,
 }
@@ -181,6 +183,7 @@ impl Plan {
                 program: program.clone(),
                 path: path.to_owned(),
                 workdir: order.workdirs.join(" or "),
+                own_workdir: order.own_workdir,
                 stdout: name_of(&order.stdout),
                 stderr: name_of(&order.stderr),
             },
@@ -198,6 +201,7 @@ impl Plan {
             workdir,
             stdout,
             stderr,
+            ..
         } = &self.wanted;
         match (step, errno) {
             (Step::Clone, _) => format!("the system gives no more processes: {why}"),
@@ -212,9 +216,12 @@ impl Plan {
             (Step::Stderr, _) => format!("standard error cannot be written to '{stderr}': {why}"),
             (Step::Setup, _) => format!("the process could not be set up: {why}"),
             (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) if program.contains('/') => {
-                format!("no program '{program}' (or the interpreter that its first line names is missing)")
+                let hint = self.wanted.hint();
+                format!("no program '{program}' (or the interpreter that its first line names is missing){hint}")
             }
-            (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => format!("no program '{program}' in PATH ({path})"),
+            (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => {
+                format!("no program '{program}' in PATH ({path}){}", self.wanted.hint())
+            }
             (Step::Exec, Errno::EACCES) => {
                 format!(
                     "'{program}' cannot be executed: it is a directory, or its mode does not let this user (see chmod +x)"
@@ -227,6 +234,21 @@ impl Plan {
                 format!("'{program}': the command line and the variables are too long together")
             }
             (Step::Exec, _) => format!("'{program}' cannot be executed: {why}"),
+        }
+    }
+}
+
+impl Wanted {
+    /// What most likely is to be changed when there is no such program.
+    fn hint(&self) -> String {
+        let Self { program, workdir, .. } = self;
+        if program.contains(char::is_whitespace) {
+            let words = if program.contains('\'') { "..." } else { program };
+            format!("; the name contains blanks: leave out the quotes, or use sh -c '{words}'")
+        } else if program.contains('/') && !program.starts_with('/') && self.own_workdir {
+            format!("; the task starts in {workdir}, its own new folder; give /workdir:DIR")
+        } else {
+            String::new()
         }
     }
 }

@@ -4,9 +4,9 @@
 //! processes while it holds the lock. Files written under it are exit records, on the node's own disk.
 //! An attempt's end is told only when none of its processes is left: then its slots are free.
 
+mod starting;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use proto::ids::{AttemptId, BootId};
 use proto::model::task::AttemptOutcome;
@@ -17,6 +17,7 @@ use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{ExitRecord, FromSpawner, MAX_ATTEMPTS, Role, SpawnOrder, ToSpawner};
 use crate::spawner::processes::{self, Roots};
 use crate::spawner::record::Records;
+use starting::Flight;
 
 /// The most messages that wait for an agent; one that reads so slowly is cut off and gets everything at its return.
 const MAX_OUTGOING: usize = 4 * MAX_ATTEMPTS;
@@ -29,8 +30,8 @@ pub(super) struct Keeper {
     attempts: BTreeMap<AttemptId, Attempt>,
     /// Processes that were started and not reaped.
     children: BTreeMap<i32, Child>,
-    /// Children that are being cloned: the kernel writes their numbers.
-    in_flight: Vec<Arc<AtomicI32>>,
+    /// Children that are being cloned.
+    in_flight: Vec<Flight>,
     /// Children that were reaped before their clone returned.
     early: Vec<(i32, Ended)>,
     /// Counts clones, so that a look at the processes can tell whether one began meanwhile.
@@ -38,6 +39,8 @@ pub(super) struct Keeper {
     lease_until: Option<BootTime>,
     queue: VecDeque<SpawnOrder>,
     agent: Option<AgentLine>,
+    /// Some of the queue may not be started any more.
+    queue_is_stale: bool,
     /// Told to end everything.
     leaving: bool,
     /// A look for what an ended attempt may have left is due then.
@@ -111,6 +114,7 @@ impl Keeper {
             clones: 0,
             lease_until: None,
             queue: VecDeque::new(),
+            queue_is_stale: false,
             agent: None,
             leaving: false,
             late_look: None,
@@ -170,6 +174,7 @@ impl Keeper {
                 kill_grace,
             } => self.hold(attempt, kept, rerunnable, kill_grace),
             ToSpawner::Start(order) => self.order(*order),
+            ToSpawner::Refuse { attempt, reason } => self.refuse(attempt, reason),
             ToSpawner::Stop { attempt, grace } => self.stop(attempt, AttemptOutcome::Stopped, grace),
             ToSpawner::Release { attempt } => self.release(attempt),
             ToSpawner::Forget { attempt } => self.forget(attempt),
@@ -199,10 +204,16 @@ impl Keeper {
                     root: root @ Root::Waiting,
                     ending: None,
                     release: false,
+                    rerunnable,
+                    user,
                     ..
                 }),
             ) => {
+                if fenced && *rerunnable {
+                    return self.leave(attempt, None, AttemptOutcome::Fenced);
+                }
                 *root = Root::Starting;
+                *user = order.credentials.as_ref().map(|user| user.uid);
                 None
             }
             // Known already, or ended before it began: that is told elsewhere.
@@ -215,6 +226,7 @@ impl Keeper {
             }
             (Role::Proxy { .. }, Some(held)) if held.takes_proxies() && !(fenced && held.rerunnable) => {
                 held.starting_proxies += 1;
+                held.user = order.credentials.as_ref().map(|user| user.uid);
                 None
             }
             (Role::Proxy { .. }, _) => Some("the allocation is being given back".to_owned()),
@@ -266,8 +278,20 @@ impl Keeper {
             }
         }
         self.ender_wanted = true;
+        self.queue_is_stale = true;
         if matches!(held.root, Root::Waiting) {
             self.leave(attempt, None, AttemptOutcome::Stopped);
+        }
+    }
+
+    /// The agent cannot prepare its program.
+    fn refuse(&mut self, attempt: AttemptId, reason: String) {
+        if self
+            .attempts
+            .get(&attempt)
+            .is_some_and(|held| matches!(held.root, Root::Waiting))
+        {
+            self.leave(attempt, None, AttemptOutcome::NotStarted { reason });
         }
     }
 
@@ -277,6 +301,7 @@ impl Keeper {
         };
         held.release = true;
         self.ender_wanted = true;
+        self.queue_is_stale = true;
         let now = BootTime::now();
         match &mut held.ending {
             Some(ending) => ending.kill_at = now,
@@ -304,99 +329,12 @@ impl Keeper {
         }
     }
 
-    // --- starting ---
-
-    /// How many clones were begun and have returned.
-    pub(super) fn cloned(&self) -> u64 {
-        self.clones - self.in_flight.len() as u64
-    }
-
-    /// The next process to start, and where the kernel is to write its number.
-    pub(super) fn next_start(&mut self) -> Option<(SpawnOrder, Arc<AtomicI32>)> {
-        let order = self.queue.pop_front()?;
-        let pid = Arc::new(AtomicI32::new(0));
-        self.in_flight.push(Arc::clone(&pid));
-        self.clones += 1;
-        Some((order, pid))
-    }
-
-    /// A process runs, or not.
-    pub(super) fn started(&mut self, order: &SpawnOrder, pid: &Arc<AtomicI32>, result: Result<i32, String>) {
-        self.in_flight.retain(|other| !Arc::ptr_eq(other, pid));
-        let number = pid.load(Ordering::Acquire);
-        let early = self
-            .early
-            .iter()
-            .position(|(early, _)| *early == number)
-            .map(|at| self.early.swap_remove(at).1);
-        if self.in_flight.is_empty() {
-            self.early.clear();
-        }
-        match order.role {
-            Role::Root => self.root_started(order, result),
-            Role::Proxy { launch } => {
-                if let Some(held) = self.attempts.get_mut(&order.attempt) {
-                    held.starting_proxies -= 1;
-                }
-                if let Ok(pid) = result {
-                    self.adopt(pid, order);
-                }
-                let refused = result.err();
-                self.tell(FromSpawner::Proxy {
-                    attempt: order.attempt,
-                    launch,
-                    refused,
-                });
-            }
-        }
-        if let Some(ended) = early {
-            self.exited(number, ended);
-        }
-    }
-
-    fn adopt(&mut self, pid: i32, order: &SpawnOrder) {
-        self.children.insert(
-            pid,
-            Child {
-                attempt: order.attempt,
-                role: order.role,
-            },
-        );
-        if let Some(held) = self.attempts.get_mut(&order.attempt) {
-            if held.sessions.len() >= MAX_SESSIONS {
-                held.sessions.remove(0);
-            }
-            held.sessions.push(pid);
-            self.ender_wanted |= held.ending.is_some() || order.runtime_limit.is_some();
-        }
-    }
-
-    fn root_started(&mut self, order: &SpawnOrder, result: Result<i32, String>) {
-        let attempt = order.attempt;
-        match result {
-            Ok(pid) => {
-                let at = wall_clock();
-                self.adopt(pid, order);
-                if let Some(held) = self.attempts.get_mut(&attempt) {
-                    let limit = order.runtime_limit.map(|limit| (limit, BootTime::now() + limit));
-                    held.root = Root::Running {
-                        pid,
-                        started_at: at,
-                        limit,
-                    };
-                }
-                self.tell(FromSpawner::Started { attempt, at });
-            }
-            Err(reason) => self.leave(attempt, None, AttemptOutcome::NotStarted { reason }),
-        }
-    }
-
     // --- ending ---
 
     /// A child was reaped.
     pub(super) fn exited(&mut self, pid: i32, ended: Ended) {
         let Some(child) = self.children.remove(&pid) else {
-            if !self.in_flight.is_empty() {
+            if self.in_flight.iter().any(|flight| flight.is(pid)) {
                 self.early.push((pid, ended));
             }
             return;
@@ -469,7 +407,7 @@ impl Keeper {
     }
 
     fn no_orphans(&self) -> bool {
-        let being_cloned = |pid: &i32| self.in_flight.iter().any(|known| known.load(Ordering::Acquire) == *pid);
+        let being_cloned = |pid: &i32| self.in_flight.iter().any(|flight| flight.is(*pid));
         processes::own_children().is_some_and(|children| {
             children
                 .iter()
@@ -507,8 +445,9 @@ impl Keeper {
     pub(super) fn due(&mut self) -> Due {
         let now = BootTime::now();
         self.pass_deadlines(now);
+        self.sweep_queue(now);
         let mut measures = BTreeMap::new();
-        let mut next = self.late_look;
+        let mut next = earliest(self.late_look, self.end_flights(now));
         for (attempt, held) in &mut self.attempts {
             match held.measure(now) {
                 Ok(measure) => drop(measures.insert(*attempt, measure)),
@@ -542,14 +481,14 @@ impl Keeper {
     fn pass_deadlines(&mut self, now: BootTime) {
         let fenced = self.is_fenced(now);
         let mut passed = Vec::new();
-        for (attempt, held) in self.attempts.iter().filter(|(_, held)| held.ending.is_none()) {
+        for (attempt, held) in &self.attempts {
             let fenced = fenced && held.rerunnable;
             let outcome = match &held.root {
                 Root::Running {
                     limit: Some((limit, at)),
                     ..
                 } if *at <= now => AttemptOutcome::TimedOut { limit: *limit },
-                Root::Running { .. } if fenced => AttemptOutcome::Fenced,
+                Root::Running { .. } | Root::Starting | Root::Left(_) if fenced => AttemptOutcome::Fenced,
                 Root::Waiting if fenced && self.has_children(*attempt) => AttemptOutcome::Fenced,
                 _ => continue,
             };
@@ -559,13 +498,21 @@ impl Keeper {
             let Some(held) = self.attempts.get_mut(&attempt) else {
                 continue;
             };
-            tracing::info!(%attempt, ?outcome, "the attempt is ended");
+            let kill_at = now + held.kill_grace;
             // A share without a program of its own loses its proxies and is held on: its end is the primary's to tell.
-            held.ending = Some(Ending {
-                outcome,
-                asked: false,
-                kill_at: now + held.kill_grace,
-            });
+            match &mut held.ending {
+                // A stop with a long grace ends no later than it would have without.
+                Some(ending) => ending.kill_at = ending.kill_at.min(kill_at),
+                None if matches!(held.root, Root::Left(_)) => {}
+                None => {
+                    tracing::info!(%attempt, ?outcome, "the attempt is ended");
+                    held.ending = Some(Ending {
+                        outcome,
+                        asked: false,
+                        kill_at,
+                    });
+                }
+            }
         }
     }
 
@@ -584,6 +531,12 @@ impl Keeper {
         Roots {
             started: self.children.iter().map(|(pid, child)| (*pid, child.attempt)).collect(),
             sessions: sessions.collect(),
+            users: self
+                .attempts
+                .iter()
+                .filter(|(_, held)| held.may_run())
+                .filter_map(|(attempt, held)| Some((*attempt, held.user?)))
+                .collect(),
             boot: Some(self.boot),
         }
     }
@@ -629,7 +582,8 @@ impl Keeper {
         }
         let kill_at = BootTime::now() + grace;
         for held in self.attempts.values_mut().filter(|held| held.may_run()) {
-            held.release = true;
+            // One whose program is over still has its end to tell, and to write down.
+            held.release |= !matches!(held.root, Root::Left(_));
             held.ending.get_or_insert(Ending {
                 outcome: AttemptOutcome::Stopped,
                 asked: false,
@@ -658,12 +612,12 @@ impl Keeper {
     }
 }
 
-/// The most sessions remembered of one attempt, for orphans without a mark; it may run any number of launches.
-const MAX_SESSIONS: usize = 1024;
-
 /// After an attempt's end its leftovers are looked for once more, because `/proc` lists can miss a process.
 const LATE_LOOK: Millis = Millis(1000);
 
 fn earliest(one: Option<BootTime>, other: Option<BootTime>) -> Option<BootTime> {
     one.into_iter().chain(other).min()
 }
+
+#[cfg(test)]
+mod tests;

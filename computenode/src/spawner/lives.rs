@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use proto::ids::BootId;
 
-use crate::spawner::processes;
+use crate::spawner::processes::{self, Process};
 
 /// Between two looks for what is left.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -76,14 +76,27 @@ impl Life {
         if self.earlier.is_empty() {
             return false;
         }
-        let mut found = false;
-        for process in processes::living() {
-            if processes::marked(process.pid).is_some_and(|(_, boot)| self.earlier.contains(&boot)) {
-                found = true;
-                processes::signal(&process, Signal::SIGKILL);
-            }
+        let living = processes::living();
+        let left = self.left_behind(&living);
+        for process in &left {
+            processes::signal(process, Signal::SIGKILL);
         }
-        found
+        !left.is_empty()
+    }
+
+    /// What carries a mark, what descends from that, and what is in a session that one of those leads: a process that
+    /// emptied its environment has no mark of its own.
+    fn left_behind(&self, living: &[Process]) -> Vec<Process> {
+        let is_marked =
+            |process: &&Process| processes::marked(process.pid).is_some_and(|(_, boot)| self.earlier.contains(&boot));
+        let marked: Vec<Process> = living.iter().filter(is_marked).copied().collect();
+        let sessions: BTreeSet<i32> = marked
+            .iter()
+            .filter(|process| process.session == process.pid)
+            .map(|leader| leader.pid)
+            .collect();
+        let in_sessions = living.iter().filter(|process| sessions.contains(&process.session));
+        processes::with_descendants(marked.iter().chain(in_sessions).copied(), living)
     }
 
     fn write(&self, earlier: &BTreeSet<BootId>) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //!   agent                                   spawner
 //!   Hello ------------------------------->
 //!         <------------------------------- Welcome, Held (once per attempt), HeldAll
-//!   Hold, Start, Stop, Release, Lease --->
+//!   Hold, Start, Refuse, Stop, Release, Lease ->
 //!         <------------------------------- Started, Ended, ProxyStarted, Released
 //!   Forget ------------------------------>        the head node has the report
 //! ```
@@ -47,6 +47,13 @@ pub enum ToSpawner {
     },
     /// Start a process of a held attempt.
     Start(Box<SpawnOrder>),
+    /// A held attempt's program cannot be prepared: it is over.
+    Refuse {
+        /// Which.
+        attempt: AttemptId,
+        /// Why not, for the user.
+        reason: String,
+    },
     /// End the attempt's program politely, by force after `grace`.
     Stop {
         /// Which.
@@ -87,6 +94,9 @@ pub struct SpawnOrder {
     pub env: Vec<(String, String)>,
     /// Where it starts: the first that can be entered.
     pub workdirs: Vec<String>,
+    /// Whether that is the task's own folder, because its user named none.
+    #[serde(default)]
+    pub own_workdir: bool,
     /// Where standard output goes. Opened as the user.
     pub stdout: Output,
     /// Where standard error goes. Opened as the user.

@@ -1,9 +1,10 @@
 //! The processes of this machine as `/proc` shows them: whose a process is, and what is left of an attempt.
 //!
 //! The spawner is child subreaper, so whatever a task leaves behind becomes its child, however it detached itself;
-//! nothing escapes downwards. Whose such an orphan is tells the mark in its first environment, or its session. A
-//! process without both (it emptied its environment and made a session of its own) is a stray, counted to whichever
-//! attempt is the last to end.
+//! nothing escapes downwards. Whose such an orphan is tells its session, which nobody can choose, or else the mark in its
+//! first environment, which anybody can write: it counts for an attempt of the process's own user only. A process
+//! without both (it emptied its environment and made a session of its own) is a stray, counted to whichever attempt is
+//! the last to end.
 //!
 //! `/proc` is no snapshot. A list can miss a process whose neighbour ends while it is read; callers look again.
 
@@ -117,6 +118,14 @@ pub fn marked(pid: i32) -> Option<(AttemptId, BootId)> {
     })
 }
 
+/// The real user of a process: set-user-id programs leave it as it was.
+#[must_use]
+pub fn real_user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Sends a signal, if the process is still the one that was seen.
 ///
 /// Between the look and the kill the number could only be given anew after the kernel went through all other numbers.
@@ -134,6 +143,8 @@ pub struct Roots {
     pub started: BTreeMap<i32, AttemptId>,
     /// Sessions of processes that it started, also after their end.
     pub sessions: BTreeMap<i32, AttemptId>,
+    /// As whom the processes of an attempt run, where they run as different users.
+    pub users: BTreeMap<AttemptId, u32>,
     /// The spawner's life.
     pub boot: Option<BootId>,
 }
@@ -151,11 +162,7 @@ impl Families {
     /// Looks at all processes below `spawner`.
     #[must_use]
     pub fn look(spawner: i32, roots: &Roots) -> Self {
-        let living = living();
-        let mut below: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
-        for process in &living {
-            below.entry(process.parent).or_default().push(*process);
-        }
+        let below = by_parent(&living());
         let mut families = Self::default();
         for child in below.get(&spawner).into_iter().flatten() {
             let owner = roots
@@ -167,23 +174,48 @@ impl Families {
                 Some(attempt) => families.of.entry(attempt).or_default(),
                 None => &mut families.strays,
             };
-            gather(*child, &below, family);
+            gather(*child, &below, &mut BTreeSet::new(), family);
         }
         families
     }
 }
 
 fn orphan_of(orphan: &Process, roots: &Roots) -> Option<AttemptId> {
-    match marked(orphan.pid) {
-        Some((attempt, boot)) if Some(boot) == roots.boot => Some(attempt),
-        _ => roots.sessions.get(&orphan.session).copied(),
+    if let Some(attempt) = roots.sessions.get(&orphan.session) {
+        return Some(*attempt);
     }
+    let (attempt, boot) = marked(orphan.pid)?;
+    let believed = match roots.users.get(&attempt) {
+        Some(user) => real_user(orphan.pid) == Some(*user),
+        // All run as one user, or the attempt is over: then the mark can only do harm to whoever carries it.
+        None => true,
+    };
+    (Some(boot) == roots.boot && believed).then_some(attempt)
 }
 
-fn gather(top: Process, below: &BTreeMap<i32, Vec<Process>>, family: &mut Vec<Process>) {
-    let mut waiting = vec![top];
-    // A process number that was given anew while the list was made could close a circle.
+/// The given processes and all that descend from them.
+#[must_use]
+pub fn with_descendants(tops: impl IntoIterator<Item = Process>, living: &[Process]) -> Vec<Process> {
+    let below = by_parent(living);
+    let mut all = Vec::new();
     let mut seen = BTreeSet::new();
+    for top in tops {
+        gather(top, &below, &mut seen, &mut all);
+    }
+    all
+}
+
+fn by_parent(living: &[Process]) -> BTreeMap<i32, Vec<Process>> {
+    let mut below: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
+    for process in living {
+        below.entry(process.parent).or_default().push(*process);
+    }
+    below
+}
+
+/// `seen` because a process number that was given anew while the list was made could close a circle.
+fn gather(top: Process, below: &BTreeMap<i32, Vec<Process>>, seen: &mut BTreeSet<i32>, family: &mut Vec<Process>) {
+    let mut waiting = vec![top];
     while let Some(process) = waiting.pop() {
         if seen.insert(process.pid) {
             family.push(process);
@@ -220,6 +252,28 @@ mod tests {
             },
         );
         assert!(look.of[&AttemptId(5)].contains(&seen));
+        let roots = |roots| {
+            Families::look(seen.parent, &roots)
+                .of
+                .remove(&AttemptId(5))
+                .unwrap_or_default()
+        };
+        let other_user = Roots {
+            boot: Some(boot),
+            users: BTreeMap::from([(AttemptId(5), real_user(pid).expect("it has one") + 1)]),
+            ..Roots::default()
+        };
+        assert_eq!(
+            roots(other_user),
+            [],
+            "a mark of another user's attempt is not believed"
+        );
+        let session = Roots {
+            boot: Some(boot),
+            sessions: BTreeMap::from([(seen.session, AttemptId(6))]),
+            ..Roots::default()
+        };
+        assert_eq!(roots(session), [], "the session counts more than the mark");
         signal(
             &Process {
                 started: seen.started + 1,

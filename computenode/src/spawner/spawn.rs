@@ -33,6 +33,7 @@ pub(super) struct Starter {
 struct Shared<'a> {
     plan: &'a Plan,
     null: c_int,
+    parent: c_long,
     step: AtomicI32,
     errno: AtomicI32,
 }
@@ -59,6 +60,7 @@ impl Starter {
         let shared = Shared {
             plan,
             null: self.null.as_raw_fd(),
+            parent: c_long::from(std::process::id()),
             step: AtomicI32::new(0),
             errno: AtomicI32::new(0),
         };
@@ -146,6 +148,9 @@ fn become_program(shared: &Shared<'_>) -> Step {
             return Step::User;
         }
     }
+    if !stays_below(shared.parent) {
+        return Step::Setup;
+    }
     if !plan.new_privileges
         && call!(
             SYS_prctl,
@@ -183,6 +188,18 @@ fn become_program(shared: &Shared<'_>) -> Step {
     );
     execute(plan);
     Step::Exec
+}
+
+/// Ends with the spawner from now on. Until exec it carries no mark, so the next spawner would not find it; and what the
+/// next one kills anyway may as well end at once. After the change of user, which takes the setting back.
+///
+/// That the user may not look into the memory that is still the spawner's needs no call: with the change of user the
+/// kernel made that memory undumpable, for the spawner too.
+fn stays_below(parent: c_long) -> bool {
+    let (signal, none) = (c_long::from(libc::SIGKILL), 0 as c_long);
+    let set = call!(SYS_prctl, libc::PR_SET_PDEATHSIG, signal, none, none, none);
+    // It may have died before the setting; whoever adopted this process then is another one.
+    set == 0 && call!(SYS_getppid) == parent
 }
 
 /// Back to the default for every signal: exec would keep those that are ignored.
@@ -280,6 +297,7 @@ mod tests {
                 ("A".to_owned(), "b".to_owned()),
             ],
             workdirs: vec![folder.to_str().expect("text").to_owned()],
+            own_workdir: true,
             stdout: Output::File { path: "out".to_owned() },
             stderr: Output::Stdout,
             credentials: None,
@@ -351,7 +369,17 @@ mod tests {
             words(&["no-such-program"]),
             "no program 'no-such-program' in PATH (/usr/bin:/bin)"
         );
-        assert!(words(&["./nothing"]).starts_with("no program './nothing'"));
+        let nothing = words(&["./nothing"]);
+        assert!(nothing.starts_with("no program './nothing'"), "{nothing}");
+        let own = format!(
+            "the task starts in {}, its own new folder; give /workdir:DIR",
+            folder.path().display()
+        );
+        assert!(nothing.ends_with(&own), "{nothing}");
+        assert!(!words(&["/no/such/program"]).contains("/workdir"));
+        let blanks = "the name contains blanks: leave out the quotes, or use sh -c 'echo hi'";
+        assert!(words(&["echo hi"]).ends_with(blanks));
+        assert!(words(&["./echo hi"]).ends_with("or use sh -c './echo hi'"));
         assert!(words(&["./plain"]).contains("chmod +x"));
         assert!(words(&["/tmp"]).contains("it is a directory"));
         assert!(words(&["./script"]).contains("#!/bin/sh"));

@@ -54,6 +54,7 @@ fn words(commands: &[Command]) -> Vec<String> {
         Command::Hold(kept) => format!("hold {} on {:?}", kept.attempt(), kept.core_ids),
         Command::Serve(kept) => format!("serve {}", kept.attempt()),
         Command::Start(kept) => format!("start {}", kept.attempt()),
+        Command::Refuse { attempt, reason } => format!("refuse {attempt}: {reason}"),
         Command::Stop { attempt, grace } => format!("stop {attempt} in {grace}"),
         Command::Release { attempt } => format!("release {attempt}"),
         Command::Forget { attempt } => format!("forget {attempt}"),
@@ -163,7 +164,7 @@ fn what_cannot_be_prepared_names_the_node() {
     start(&mut node, 7, &["node1"]);
     assert_eq!(
         words(&node.not_started(attempt(7), "no user 'x' here", NOW)),
-        ["close 7"]
+        ["close 7", "refuse 7: no user 'x' here"]
     );
     let outcome = AttemptOutcome::NotStarted {
         reason: "node node1: no user 'x' here".to_owned(),

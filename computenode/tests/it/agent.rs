@@ -74,6 +74,7 @@ async fn a_node_joins_runs_a_task_and_shows_its_output() {
     agent.again(&head.address());
     let again = head.node().await;
     assert_eq!((again.hello.boot, again.hello.held.len()), (node.hello.boot, 0));
+    assert_eq!(again.hello.peer, node.hello.peer, "peers find it where it was");
     assert_eq!(text(stdout(&again, 7).await), "hi\n");
 }
 

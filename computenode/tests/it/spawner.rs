@@ -170,6 +170,7 @@ fn script(spawner: &Spawner, attempt: u64, text: &str) -> SpawnOrder {
         command: ["sh", "-c", text].map(str::to_owned).to_vec(),
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         workdirs: vec![spawner.folder.path().to_str().expect("text").to_owned()],
+        own_workdir: false,
         stdout: Output::Append {
             path: format!("out{attempt}"),
         },
@@ -198,6 +199,10 @@ fn exit_codes_and_signals_are_told_and_recorded() {
     agent.start(script(&spawner, 2, "kill -SEGV $$"));
     agent.started();
     assert_eq!(agent.outcome(), AttemptOutcome::Signaled { signal: 11 });
+    // A real-time one, which has no name.
+    agent.start(script(&spawner, 3, "kill -40 $$"));
+    agent.started();
+    assert_eq!(agent.outcome(), AttemptOutcome::Signaled { signal: 40 });
 
     agent.send(&ToSpawner::Forget { attempt: AttemptId(1) });
     until("the record's end", || {
