@@ -22,6 +22,8 @@ pub enum Answer {
         job: JobId,
         /// Whether this submission had been answered before.
         repeated: bool,
+        /// What is probably meant otherwise than it was typed.
+        remarks: Vec<String>,
     },
     /// `job list`
     Jobs {
@@ -79,6 +81,8 @@ pub enum Answer {
     Token {
         /// The whole text.
         token: String,
+        /// Where the head node listens for nodes.
+        head: String,
         /// When it ends.
         expires_at: Timestamp,
     },
@@ -88,8 +92,13 @@ pub enum Answer {
     Up(Box<Up>),
     /// `muster down`
     Down(Down),
-    /// `muster env`: lines for a shell.
-    Script(String),
+    /// `muster env`
+    Script {
+        /// For a shell.
+        lines: String,
+        /// For people.
+        notes: Vec<String>,
+    },
 }
 
 /// Names of nodes by number.

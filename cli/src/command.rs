@@ -1,11 +1,12 @@
 //! Carries commands out: asks the head node, or starts and stops the cluster of this machine. Returns values, prints none.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proto::client::{NodeView, Reply, Request};
 use proto::control::MAX_PIECE_BYTES;
-use proto::ids::{JobId, SubmissionId};
+use proto::ids::{GroupName, JobId, SubmissionId};
 use proto::model::job::JobRow;
 
 use crate::answer::{Answer, Names, Status};
@@ -40,7 +41,8 @@ pub async fn run(command: Command, globals: &Globals, around: &Surroundings) -> 
         Command::Env => {
             let folder = StateFolder::at(&local_state(globals, around)?)?;
             let shell = std::env::var("SHELL").ok();
-            Ok(Answer::Script(local::script(&folder, Shell::of(shell.as_deref()))?))
+            let (lines, notes) = local::script(&folder, Shell::of(shell.as_deref()))?;
+            Ok(Answer::Script { lines, notes })
         }
         other => {
             let socket = place::socket(globals, around, Path::is_dir)?;
@@ -51,6 +53,9 @@ pub async fn run(command: Command, globals: &Globals, around: &Surroundings) -> 
 
 /// The folder of the cluster that commands would ask.
 fn local_state(globals: &Globals, around: &Surroundings) -> Result<PathBuf, CliError> {
+    if let Some(state) = &globals.state {
+        return Ok(state.clone());
+    }
     let socket = place::socket(globals, around, Path::is_dir)?;
     let usual = socket
         .parent()
@@ -149,7 +154,12 @@ async fn once(command: Command, client: &mut Client) -> Result<Answer, CliError>
                 group.as_ref().is_none_or(|group| node.row.groups.contains(group))
                     && (states.is_empty() || states.contains(&node.row.admin))
             };
-            Ok(Answer::Nodes(nodes.into_iter().filter(fits).collect()))
+            let nodes: Vec<NodeView> = nodes.into_iter().filter(fits).collect();
+            match group {
+                Some(group) if nodes.is_empty() => check_group(group, client).await?,
+                _ => {}
+            }
+            Ok(Answer::Nodes(nodes))
         }
         (Command::NodeView(_), Reply::Nodes { nodes }) => match nodes.into_iter().next() {
             Some(node) => Ok(Answer::Node(Box::new(node))),
@@ -161,7 +171,11 @@ async fn once(command: Command, client: &mut Client) -> Result<Answer, CliError>
             Some(pool) => Ok(Answer::Pool(Box::new(pool))),
             None => wrong("pool view"),
         },
-        (Command::Token { .. }, Reply::Token { token, expires_at }) => Ok(Answer::Token { token, expires_at }),
+        (Command::Token { .. }, Reply::Token { token, expires_at }) => Ok(Answer::Token {
+            token,
+            head: dialled(client).await?,
+            expires_at,
+        }),
         (
             Command::Status,
             Reply::Status {
@@ -191,8 +205,40 @@ async fn once(command: Command, client: &mut Client) -> Result<Answer, CliError>
     }
 }
 
+/// A group without nodes is there; one that is not there is a slip.
+async fn check_group(group: GroupName, client: &mut Client) -> Result<(), CliError> {
+    let Reply::Groups { groups } = client.request(Request::ListGroups).await? else {
+        return Err(ClientError::Unexpected {
+            asked: "nodegroup list",
+        }
+        .into());
+    };
+    let known: Vec<GroupName> = groups.into_iter().map(|group| group.name).collect();
+    if known.contains(&group) {
+        Ok(())
+    } else {
+        Err(CliError::NoGroup { group, known })
+    }
+}
+
+/// Where nodes dial in, as another machine can type it.
+async fn dialled(client: &mut Client) -> Result<String, CliError> {
+    let Reply::Status { head, .. } = client.request(Request::Status).await? else {
+        return Err(ClientError::Unexpected { asked: "muster status" }.into());
+    };
+    let hostname = Surroundings::read().hostname;
+    Ok(match head.listen.parse::<SocketAddr>() {
+        // All addresses of the machine; its name leads to one that others know.
+        Ok(address) if address.ip().is_unspecified() && !hostname.is_empty() => {
+            format!("{hostname}:{}", address.port())
+        }
+        _ => head.listen,
+    })
+}
+
 /// Submits; the same id makes it safe to ask again when the head node goes away in the middle.
 async fn submit(submission: Submission, socket: &Path) -> Result<Answer, CliError> {
+    let remarks = submission.remarks();
     let Submission { id, job, task } = submission;
     let given = id.is_some();
     let id = match id {
@@ -214,6 +260,7 @@ async fn submit(submission: Submission, socket: &Path) -> Result<Answer, CliErro
         Reply::Submitted { job, repeated, .. } => Ok(Answer::Submitted {
             job,
             repeated: repeated && given,
+            remarks,
         }),
         _ => Err(ClientError::Unexpected { asked: "job submit" }.into()),
     }

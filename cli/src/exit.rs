@@ -1,6 +1,7 @@
 //! Exit codes, and the one error that reaches the top. docs/cli.md lists the codes; they are a promise to scripts.
 
 use proto::client::RefusalCode;
+use proto::ids::GroupName;
 
 use crate::args::UsageError;
 use crate::client::ClientError;
@@ -66,6 +67,14 @@ pub enum CliError {
     /// Starting or stopping a cluster here.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// A filter by a group that is not there.
+    #[error("there is no node group '{group}'; there is: {}", listed(.known))]
+    NoGroup {
+        /// As given.
+        group: GroupName,
+        /// All that are there.
+        known: Vec<GroupName>,
+    },
     /// No randomness for the id of a submission.
     #[error("no random id for the submission can be made; give one with --submission-id")]
     NoRandom(#[source] std::io::Error),
@@ -92,6 +101,7 @@ impl CliError {
             Self::Place(error) => error.exit(),
             Self::Client(error) => error.exit(),
             Self::Local(error) => error.exit(),
+            Self::NoGroup { .. } => Exit::NotFound,
             Self::NoRandom(_) | Self::Output(_) | Self::Runtime(_) => Exit::Internal,
             Self::Interrupted { .. } => Exit::Interrupted,
         }
@@ -115,6 +125,13 @@ impl CliError {
     }
 }
 
+fn listed(groups: &[GroupName]) -> String {
+    if groups.is_empty() {
+        return "none; 'nodegroup add GROUP NODE...' makes one".to_owned();
+    }
+    groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// The exit code of a refusal.
 #[must_use]
 pub(crate) const fn of_refusal(code: RefusalCode) -> Exit {
@@ -126,5 +143,24 @@ pub(crate) const fn of_refusal(code: RefusalCode) -> Exit {
         RefusalCode::Busy => Exit::Busy,
         RefusalCode::Version => Exit::Unreachable,
         RefusalCode::Unknown => Exit::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_not_there_is_named_beside_those_that_are() {
+        let name = |text| GroupName::new(text).expect("a name");
+        let error = CliError::NoGroup {
+            group: name("nosuch"),
+            known: vec![name("AzureNodes"), name("ComputeNodes")],
+        };
+        assert_eq!(
+            error.to_string(),
+            "there is no node group 'nosuch'; there is: AzureNodes, ComputeNodes"
+        );
+        assert_eq!(error.exit(), Exit::NotFound);
     }
 }

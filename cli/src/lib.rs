@@ -14,6 +14,7 @@ pub mod command;
 pub mod exit;
 mod local;
 pub mod place;
+mod remark;
 pub mod render;
 pub mod request;
 mod value;

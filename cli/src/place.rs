@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   --scheduler HOST ........................ another machine: refused, there is no remote login yet
-//!   --socket, MUSTER_SOCKET ................. that socket
+//!   --socket PATH ........................... that socket
+//!   --state DIR ............................. head/head.sock in that folder
+//!   MUSTER_SOCKET ........................... that socket
 //!   CCP_SCHEDULER names another machine ..... refused
-//!   --state, MUSTER_STATE, the usual place .. head/head.sock in that folder
+//!   MUSTER_STATE, the usual place ........... head/head.sock in that folder
 //! ```
 //!
 //! An explicit word of this cluster beats `CCP_SCHEDULER`, which may be left over in a profile; `CCP_SCHEDULER` beats the
@@ -101,15 +103,21 @@ pub fn socket(
     if let Some(host) = &globals.scheduler {
         local_only(host, "--scheduler", &around.hostname)?;
     }
-    if let Some(socket) = globals.socket.as_ref().or(around.socket.as_ref()) {
+    // The command line is nearer than the surroundings.
+    if let Some(socket) = &globals.socket {
         return Ok(socket.clone());
     }
-    if let (None, None, Some(host)) = (&globals.scheduler, &globals.state, &around.scheduler) {
+    if let Some(state) = &globals.state {
+        return Ok(state.join("head/head.sock"));
+    }
+    if let Some(socket) = &around.socket {
+        return Ok(socket.clone());
+    }
+    if let (None, Some(host)) = (&globals.scheduler, &around.scheduler) {
         local_only(host, "CCP_SCHEDULER", &around.hostname)?;
     }
     let own = state(globals, around)?;
-    let chosen = globals.state.is_some() || around.state.is_some();
-    let folder = if chosen || is_there(&own) {
+    let folder = if around.state.is_some() || is_there(&own) {
         own
     } else {
         PathBuf::from(SYSTEM)
@@ -246,7 +254,13 @@ mod tests {
             ..Globals::default()
         };
         assert!(socket(&here, &around, |_| true).is_ok());
+        let folder = Globals {
+            state: Some("/s".into()),
+            ..Globals::default()
+        };
+        assert_eq!(found(&folder, &around), Path::new("/s/head/head.sock"));
         around.socket = Some("/sock".into());
         assert!(socket(&Globals::default(), &around, |_| true).is_ok());
+        assert_eq!(found(&folder, &around), Path::new("/s/head/head.sock"));
     }
 }

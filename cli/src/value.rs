@@ -45,6 +45,9 @@ pub(crate) enum ValueError {
     /// A span of nothing.
     #[error("it must be longer than nothing")]
     Nothing,
+    /// A run time of nothing.
+    #[error("it must be longer than nothing; write Infinite for no limit")]
+    NoRunTime,
     /// A span beyond all reason.
     #[error("it must be at most ten years; write Infinite for no limit")]
     TooLong,
@@ -126,11 +129,13 @@ pub(crate) fn run_time(text: &str) -> Result<Option<Millis>, ValueError> {
     if text.eq_ignore_ascii_case("infinite") {
         return Ok(None);
     }
+    let refused = |error| match error {
+        ValueError::Span => ValueError::RunTime,
+        ValueError::Nothing => ValueError::NoRunTime,
+        other => other,
+    };
     if text.ends_with(|c: char| c.is_ascii_alphabetic()) {
-        return span(text).map(Some).map_err(|error| match error {
-            ValueError::Span => ValueError::RunTime,
-            other => other,
-        });
+        return span(text).map(Some).map_err(refused);
     }
     let parts: Result<Vec<u64>, _> = text.split(':').map(str::parse).collect();
     let seconds = match parts.map_err(|_| ValueError::RunTime)?.as_slice() {
@@ -139,7 +144,7 @@ pub(crate) fn run_time(text: &str) -> Result<Option<Millis>, ValueError> {
         [days, hours, minutes] => sum(times(*days, 86_400), sum(times(*hours, 3600), times(*minutes, 60))),
         _ => return Err(ValueError::RunTime),
     };
-    bounded(seconds).map(Some)
+    bounded(seconds).map(Some).map_err(refused)
 }
 
 /// A number with its unit.
@@ -289,7 +294,9 @@ mod tests {
         assert_eq!(run_time("INFINITE"), Ok(None));
         assert_eq!(run_time("30s"), Ok(Some(Millis::from_seconds(30))));
         assert_eq!(run_time("2h"), minutes(120));
-        assert_eq!(run_time("0"), Err(ValueError::Nothing));
+        assert_eq!(run_time("0"), Err(ValueError::NoRunTime));
+        assert_eq!(run_time("0s"), Err(ValueError::NoRunTime));
+        assert_eq!(span("0s"), Err(ValueError::Nothing));
         for wrong in ["", ":", "1:2:3:4", "-1", "soon", "1.5", "10y"] {
             assert_eq!(run_time(wrong), Err(ValueError::RunTime), "{wrong}");
         }

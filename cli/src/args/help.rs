@@ -18,11 +18,17 @@ pub enum Topic {
 /// Where the second column begins at the latest.
 const COLUMN: usize = 30;
 
+/// Narrower terminals break lines by themselves, better than two columns could.
+const NARROWEST: usize = 50;
+
+/// Longer lines are hard to read.
+const WIDEST: usize = 100;
+
 impl Topic {
     /// The explanation, not wider than `width`.
     #[must_use]
     pub fn text(self, width: usize) -> String {
-        let width = width.clamp(60, 100);
+        let width = width.clamp(NARROWEST, WIDEST);
         match self {
             Self::Program => program(width),
             Self::Noun(noun) => of_noun(noun, width),
@@ -32,9 +38,8 @@ impl Topic {
 }
 
 fn program(width: usize) -> String {
-    let mut out = String::from(
-        "Muster: a scheduler for HPC clusters\n\nmuster COMMAND, or the kinds of things by their own names:\n",
-    );
+    let mut out =
+        String::from("Muster: a scheduler for HPC clusters\n\nmuster COMMAND, or the kinds by their own names:\n");
     for noun in Noun::LINKED {
         let verbs: Vec<&str> = VERBS
             .iter()
@@ -61,8 +66,12 @@ fn program(width: usize) -> String {
             "job submit /numnodes:4 hostname",
             "task view 1.1",
         ],
+        width,
     );
-    out.push_str("\n'COMMAND --help' or 'COMMAND /?' tells more. Both spellings work everywhere: /numnodes:4 and --num-nodes 4.\n");
+    out.push('\n');
+    let more =
+        "'COMMAND --help' or 'COMMAND /?' tells more. Both spellings work everywhere: /numnodes:4 and --num-nodes 4.";
+    wrap(&mut out, more, 0, 0, width);
     out
 }
 
@@ -74,13 +83,15 @@ fn of_noun(noun: Noun, width: usize) -> String {
         lines.extend(spec.examples.iter().copied().take(1));
     }
     globals(&mut out, width);
-    examples(&mut out, &lines);
+    examples(&mut out, &lines, width);
     out
 }
 
 fn of_verb(verb: Verb, width: usize) -> String {
     let spec = verb.spec();
-    let mut out = format!("{}: {}\n\nUsage: {}\n", spec.title(), spec.about, spec.usage());
+    let (title, mut out) = (spec.title() + ": ", String::new());
+    wrap(&mut out, &(title + spec.about), 2, 0, width);
+    out += &format!("\nUsage: {}\n", spec.usage());
     let own = || OPTIONS.iter().filter(|option| option.on.contains(&verb));
     if own().any(|option| option.status != Status::NotYet) {
         out.push_str("\nOptions:\n");
@@ -89,7 +100,7 @@ fn of_verb(verb: Verb, width: usize) -> String {
         row(&mut out, &spelled(option), option.help, width);
     }
     globals(&mut out, width);
-    examples(&mut out, spec.examples);
+    examples(&mut out, spec.examples, width);
     let later: Vec<String> = own()
         .filter(|option| option.status == Status::NotYet)
         .map(|option| option.spelling(true))
@@ -109,13 +120,27 @@ fn globals(out: &mut String, width: usize) {
     row(out, "-h, /?, --help", "this text", width);
 }
 
-fn examples(out: &mut String, lines: &[&str]) {
+fn examples(out: &mut String, lines: &[&str], width: usize) {
     if !lines.is_empty() {
         out.push_str("\nExamples:\n");
     }
     for line in lines {
-        // A String takes everything.
-        let _ = writeln!(out, "  {line}");
+        out.push_str("  ");
+        let mut column = 2;
+        for (number, word) in line.split(' ').enumerate() {
+            let length = word.chars().count();
+            // Room for the mark that lets a shell go on reading.
+            if number > 0 && column + 1 + length + 2 > width {
+                out.push_str(" \\\n    ");
+                column = 4;
+            } else if number > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += length;
+        }
+        out.push('\n');
     }
 }
 

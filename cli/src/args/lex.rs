@@ -157,6 +157,17 @@ impl Scope {
     fn unknown(&self, spelled: &str, name: &str) -> UsageError {
         let names = self.specs().filter(|spec| matches!(spec.status, Status::Built(_)));
         let names: Vec<String> = names.flat_map(OptionSpec::plain_names).collect();
+        let short = HABITS
+            .iter()
+            .find(|(letter, _)| *letter == spelled && self.verb == Some(Verb::JobSubmit));
+        if let Some((_, long)) = short {
+            return UsageError::UnknownOption {
+                place: self.place.clone(),
+                given: spelled.to_owned(),
+                nearest: Some((*long).to_owned()),
+                program: None,
+            };
+        }
         let near = super::nearest(&super::table::plain(name), names.iter().map(String::as_str));
         let slash = spelled.starts_with('/');
         let near = near.and_then(|near| self.find(near)).map(|spec| spec.spelling(slash));
@@ -168,6 +179,9 @@ impl Scope {
         }
     }
 }
+
+/// What people from other schedulers type for a job's size.
+const HABITS: [(&str, &str); 2] = [("-N", "--num-nodes"), ("-n", "--num-cores")];
 
 /// What ends a command line before it is a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

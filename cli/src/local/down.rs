@@ -42,6 +42,14 @@ pub(crate) async fn down(path: &Path, purge: bool, progress: &mut Progress) -> R
     if !state.path().is_dir() {
         return Ok(down);
     }
+    if purge {
+        state.check_free()?;
+    }
+    let is_ours = state.is_ours();
+    if !is_ours && processes::running(&state).is_empty() {
+        return Ok(down);
+    }
+    state.check_owner(true)?;
     let lock = state.lock()?;
     down.tasks = tokio::time::timeout(QUESTION, running_tasks(&state))
         .await
@@ -80,9 +88,15 @@ pub(crate) async fn down(path: &Path, purge: bool, progress: &mut Progress) -> R
         let names = found.iter().filter(|process| !matches!(process.role, Role::Spawner(_)));
         down.stopped.extend(names.map(|process| process.role.to_string()));
     }
-    if purge {
-        state.purge()?;
+    if purge && is_ours {
+        let left = state.purge()?;
         down.purged = true;
+        if !left.is_empty() {
+            down.notes.push(format!(
+                "Left there, because 'muster up' has not made it: {}.",
+                left.join(", ")
+            ));
+        }
     }
     progress.clear();
     drop(lock);
@@ -115,6 +129,25 @@ mod tests {
             .expect("stops");
         assert!(answer.purged && !state.log_folder().exists());
         assert!(folder.path().join("mine").exists(), "what others keep there stays");
+        assert!(answer.notes.iter().any(|note| note.contains("mine")), "{answer:?}");
+
+        let again = down(folder.path(), true, &mut Progress::default()).await;
+        assert!(again.is_ok_and(|answer| !answer.purged) && folder.path().join("mine").exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("bin")).expect("a folder");
+        std::fs::write(folder.path().join("bin/tool"), "").expect("writes");
+        let refused = down(folder.path(), true, &mut Progress::default()).await;
+        assert!(
+            matches!(refused, Err(LocalError::Taken { name: "bin", .. })),
+            "{refused:?}"
+        );
+        let nothing = down(folder.path(), false, &mut Progress::default()).await;
+        assert!(nothing.is_ok_and(|answer| answer.stopped.is_empty()));
+        assert!(folder.path().join("bin/tool").exists() && !folder.path().join("up.lock").exists());
     }
 
     #[tokio::test]

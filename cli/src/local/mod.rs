@@ -7,6 +7,7 @@
 //!   STATE/bin/         links: job, task, node, ..., mpiexec
 //!   STATE/up.json      how it was started, so that it can be started again alike
 //!   STATE/up.lock      held while `muster up` or `muster down` works
+//!   STATE/muster-cluster  says that all this is ours: see `property`
 //! ```
 //!
 //! Which processes run is read from /proc at every call, never believed from a file: see `processes`. Task folders and
@@ -15,6 +16,7 @@
 mod down;
 mod links;
 mod processes;
+mod property;
 mod record;
 mod start;
 mod up;
@@ -63,6 +65,25 @@ pub enum LocalError {
         state: PathBuf,
         /// Of its path.
         bytes: usize,
+    },
+    /// A name that is needed is somebody else's.
+    #[error(
+        "{}/{name} is there, and 'muster up' has not made it; nothing was done: name another folder with --state DIR",
+        .state.display()
+    )]
+    Taken {
+        /// The folder.
+        state: PathBuf,
+        /// What is in it.
+        name: &'static str,
+    },
+    /// The cluster is somebody else's.
+    #[error("the cluster in {} belongs to {user}; name a folder of your own with --state DIR, or ask {user}", .state.display())]
+    AnotherUser {
+        /// The folder.
+        state: PathBuf,
+        /// Whose it is.
+        user: String,
     },
     /// Another `up` or `down`.
     #[error("another 'muster up' or 'muster down' is at work in {}; wait for it", .state.display())]
@@ -139,11 +160,11 @@ pub enum LocalError {
 impl LocalError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::LongPath { .. } => Exit::Usage,
+            Self::LongPath { .. } | Self::Taken { .. } => Exit::Usage,
             Self::AtWork { .. } => Exit::Busy,
             Self::IsUp { .. } => Exit::WrongState,
             Self::NoCluster { .. } => Exit::NotFound,
-            Self::NotStopped { .. } => Exit::Forbidden,
+            Self::NotStopped { .. } | Self::AnotherUser { .. } => Exit::Forbidden,
             Self::Client(error) => error.exit(),
             Self::Files { .. }
             | Self::NoProgram { .. }
@@ -170,18 +191,32 @@ impl StateFolder {
     /// The folder, absolute and without links, so that the processes in it can be told by their command lines.
     pub(crate) fn at(path: &Path) -> Result<Self, LocalError> {
         let absolute = std::path::absolute(path).map_err(LocalError::files("finding", path))?;
-        // What is not there yet has no links.
-        Ok(Self(fs::canonicalize(&absolute).unwrap_or(absolute)))
+        // What is not there yet has no links, what is above it may have some.
+        let there = absolute.ancestors().find_map(|above| {
+            let real = fs::canonicalize(above).ok()?;
+            Some((real, absolute.strip_prefix(above).ok()?))
+        });
+        Ok(Self(match there {
+            Some((real, rest)) if !rest.as_os_str().is_empty() => real.join(rest),
+            Some((real, _)) => real,
+            None => absolute,
+        }))
     }
 
-    /// The same, made if it is new.
+    /// The same, made if it is new, and marked as ours.
+    ///
+    /// # Errors
+    /// When it cannot be ours. Nothing was made then.
     fn made(path: &Path) -> Result<Self, LocalError> {
-        fs::create_dir_all(path).map_err(LocalError::files("making the folder", path))?;
         let state = Self::at(path)?;
         let bytes = state.0.as_os_str().len();
         if bytes > LONGEST_STATE {
             return Err(LocalError::LongPath { state: state.0, bytes });
         }
+        state.check_free()?;
+        state.check_owner(false)?;
+        fs::create_dir_all(&state.0).map_err(LocalError::files("making the folder", &state.0))?;
+        state.mark()?;
         for folder in [state.log_folder(), state.bin(), state.0.join("nodes")] {
             fs::create_dir_all(&folder).map_err(LocalError::files("making the folder", &folder))?;
         }
@@ -227,7 +262,8 @@ impl StateFolder {
     /// Only one `up` or `down` at a time.
     fn lock(&self) -> Result<Flock<File>, LocalError> {
         let path = self.0.join("up.lock");
-        let file = File::create(&path).map_err(LocalError::files("opening", &path))?;
+        let opened = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(LocalError::files("opening", &path))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             nix::errno::Errno::EWOULDBLOCK => LocalError::AtWork { state: self.0.clone() },
             other => LocalError::Files {
@@ -236,37 +272,6 @@ impl StateFolder {
                 source: other.into(),
             },
         })
-    }
-
-    /// Throws away everything; what others put there stays, and the folder with it.
-    fn purge(&self) -> Result<(), LocalError> {
-        self.purge_content()?;
-        remove(&self.0.join("up.lock"), |path| fs::remove_file(path))?;
-        // Not empty when somebody keeps other things there.
-        let _ = fs::remove_dir(&self.0);
-        Ok(())
-    }
-
-    /// Throws away what `muster up` and its processes made, but not the lock, which the caller holds.
-    fn purge_content(&self) -> Result<(), LocalError> {
-        for name in ["head", "nodes", "log", "bin"] {
-            remove(&self.0.join(name), |path| fs::remove_dir_all(path))?;
-        }
-        for name in ["up.json", "up.json.new", "join.token"] {
-            remove(&self.0.join(name), |path| fs::remove_file(path))?;
-        }
-        Ok(())
-    }
-}
-
-fn remove(path: &Path, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), LocalError> {
-    match how(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LocalError::Files {
-            doing: "throwing away",
-            path: path.to_owned(),
-            source: error,
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -66,14 +66,14 @@ pub(crate) async fn up(path: &Path, request: &UpRequest, progress: &mut Progress
         StateFolder::made(path)?;
         running = Vec::new();
     }
-    links::make(&state)?;
+    let notes = links::make(&state)?;
     let record = Record::read(&state)?.unwrap_or_default();
     let mut rise = Rise {
         state,
         record,
         running,
         started: Vec::new(),
-        notes: Vec::new(),
+        notes,
         progress,
     };
     let up = rise.raise(request).await;
@@ -255,6 +255,7 @@ impl Rise<'_> {
                 node.pid = process.pid;
             }
         }
+        self.note_other_cores(cores, &missing);
         let before = list(client).await?;
         let mut agents = Vec::new();
         if !missing.is_empty() {
@@ -323,13 +324,17 @@ impl Rise<'_> {
         fs::create_dir_all(&dir).map_err(LocalError::files("making the folder", &dir))?;
         let last = u8::try_from(1 + number).unwrap_or(u8::MAX);
         let address = Ipv4Addr::new(127, 0, 0, last).to_string();
-        let before = self.record.nodes.iter().find(|node| node.name == name);
-        let cores = cores.or_else(|| before.and_then(|node| node.cores));
+        // A node that is added is like the last one, a node that was there as it was.
+        let nodes = &self.record.nodes;
+        let like = nodes.iter().find(|node| node.name == name).or_else(|| nodes.last());
+        let cores = cores.or_else(|| like.and_then(|node| node.cores));
         let mut args: Vec<OsString> = vec!["agent".into(), "--dir".into(), dir.into()];
         for (flag, value) in [("--name", name), ("--head", &head.to_string()), ("--address", &address)] {
             args.extend([flag.into(), value.into()]);
         }
         args.extend(["--token-file".into(), token.into()]);
+        // Commands inside tasks ask the same cluster.
+        args.extend(["--head-socket".into(), self.state.socket().into()]);
         if let Some(cores) = cores {
             args.extend(["--cores".into(), cores.to_string().into()]);
         }
@@ -398,8 +403,31 @@ impl Rise<'_> {
         }
     }
 
+    /// Cores are given at the start of a node; running ones keep theirs.
+    fn note_other_cores(&mut self, asked: Option<u32>, missing: &[(u32, String)]) {
+        let Some(asked) = asked else { return };
+        let runs = |node: &&NodeRecord| !missing.iter().any(|(_, name)| *name == node.name);
+        let others = self.record.nodes.iter().filter(runs);
+        let others: Vec<String> = others
+            .filter(|node| node.cores != Some(asked))
+            .map(|node| match node.cores {
+                Some(cores) => format!("{} ({cores})", node.name),
+                None => format!("{} (all of the machine)", node.name),
+            })
+            .collect();
+        if !others.is_empty() {
+            self.notes.push(format!(
+                "These run on and keep their cores: {}; 'muster down' first to change them.",
+                others.join(", ")
+            ));
+        }
+    }
+
+    /// Only those that answer: to switch on one that is gone helps nobody.
     fn note_switched_off(&mut self, nodes: &[NodeView]) {
-        let off = nodes.iter().filter(|node| node.row.admin != AdminState::Online);
+        let answers = |node: &&NodeView| matches!(node.row.liveness, Liveness::Up { .. });
+        let off = nodes.iter().filter(answers);
+        let off = off.filter(|node| node.row.admin != AdminState::Online);
         let off: Vec<&str> = off.map(|node| node.row.name.as_str()).collect();
         if !off.is_empty() {
             self.notes.push(format!(

@@ -1,10 +1,14 @@
 //! The cluster itself: its status, and what `muster up` and `muster down` did.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use proto::client::NodeView;
+use proto::model::node::{AdminState, Liveness};
 
 use super::people::{nodes_table, tamed};
 use super::sentence::counted;
-use super::{Look, moment};
+use super::{Look, moment, tame};
 use crate::answer::{Down, Status, Up};
 
 /// The head node and its counts.
@@ -45,14 +49,30 @@ pub(super) fn up(up: &Up, look: &Look) -> String {
             "\nThis is no service of the system: every task runs as you ({user})."
         ); // as above
     }
+    let works =
+        |node: &&NodeView| node.row.admin == AdminState::Online && matches!(node.row.liveness, Liveness::Up { .. });
+    let usable = up.nodes.iter().filter(works).count();
     let next = [
         format!("eval \"$({} env --state {})\"", up.typed, up.state.display()),
-        format!("job submit /numnodes:{} hostname", up.nodes.len().max(1)),
+        format!("job submit /numnodes:{} hostname", usable.max(1)),
         "task view 1.1".to_owned(),
         "muster down".to_owned(),
     ];
     out += &format!("\nNext:\n  {}\n", next.join("\n  "));
     out
+}
+
+/// What to type on a machine that shall join.
+pub(super) fn how_to_join(token: &str, head: &str, until: &str) -> String {
+    let mut text = format!(
+        "good until {until}; on the new node, with a folder and a name of its own:\n  \
+         muster-computenode agent --dir DIR --name NAME --head {} --token {token}\n",
+        tame(head)
+    );
+    if head.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback()) {
+        text += "the head node listens on this machine only, so nodes can join from nowhere else\n";
+    }
+    text
 }
 
 /// What was stopped.

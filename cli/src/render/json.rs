@@ -9,13 +9,16 @@ use proto::model::task::TaskRow;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Printed, sentence};
+use super::{Printed, remarks_text, sentence};
 use crate::answer::{Answer, Names};
 
 pub(super) fn render(answer: &Answer) -> Printed {
     let mut err = String::new();
     let value = match answer {
-        Answer::Submitted { job, repeated } => json!({ "id": job, "repeated": repeated }),
+        Answer::Submitted { job, repeated, remarks } => {
+            err = remarks_text(remarks);
+            json!({ "id": job, "repeated": repeated })
+        }
         Answer::Jobs { jobs, more, .. } => {
             err = more_note(*more);
             jobs.iter().map(job).collect()
@@ -40,7 +43,11 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Pools(pools) => of(pools),
         Answer::Pool(pool) => of(pool),
         Answer::Notes(notes) => json!({ "notes": notes }),
-        Answer::Token { token, expires_at } => json!({ "token": token, "expires_at": expires_at }),
+        Answer::Token {
+            token,
+            head,
+            expires_at,
+        } => json!({ "token": token, "head": head, "expires_at": expires_at }),
         Answer::Status(status) => json!({
             "head": status.head,
             "nodes": status.nodes,
@@ -64,7 +71,8 @@ pub(super) fn render(answer: &Answer) -> Printed {
             "purged": down.purged,
             "notes": down.notes,
         }),
-        Answer::Help(text) | Answer::Script(text) => json!(text),
+        // Both look the same in every form and never come here.
+        Answer::Help(text) | Answer::Script { lines: text, .. } => json!(text),
     };
     Printed {
         out: format!("{value:#}\n"),
@@ -85,7 +93,9 @@ fn with(mut value: Value, key: &str, extra: Value) -> Value {
 }
 
 fn job(row: &JobRow) -> Value {
-    with(of(row), "status", json!(row.state.word()))
+    let value = with(of(row), "status", json!(row.state.word()));
+    // The row's own has another scale than the option.
+    with(value, "priority_hpc", json!(row.spec.priority.hpc()))
 }
 
 fn task(row: &TaskRow, names: &Names) -> Value {

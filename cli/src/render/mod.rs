@@ -20,6 +20,9 @@ pub use moment::Zone;
 pub(crate) use moment::now;
 pub use sentence::why as why_sentence;
 
+/// Of lines for people, where no terminal says how many columns it has.
+const UNKNOWN_WIDTH: usize = 80;
+
 /// How answers look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
@@ -79,9 +82,13 @@ pub struct Printed {
 #[must_use]
 pub fn render(answer: &Answer, look: &Look) -> Printed {
     match (answer, look.form) {
-        (Answer::Help(text) | Answer::Script(text), _) => Printed {
+        (Answer::Help(text), _) => Printed {
             out: text.clone(),
             err: String::new(),
+        },
+        (Answer::Script { lines, notes }, _) => Printed {
+            out: lines.clone(),
+            err: remarks_text(notes),
         },
         (_, Form::Json) => json::render(answer),
         (_, Form::Quiet) => quiet::render(answer),
@@ -169,7 +176,7 @@ pub fn help_width() -> usize {
     if io::stdout().is_terminal() {
         terminal_width()
     } else {
-        100
+        UNKNOWN_WIDTH
     }
 }
 
@@ -186,8 +193,13 @@ fn terminal_width() -> usize {
     if asked == 0 && size.ws_col > 0 {
         usize::from(size.ws_col)
     } else {
-        80
+        UNKNOWN_WIDTH
     }
+}
+
+/// Remarks beside an answer, a line each.
+fn remarks_text(remarks: &[String]) -> String {
+    remarks.iter().map(|remark| tame(remark) + "\n").collect()
 }
 
 /// A text from users or programs without what a terminal would obey: control characters as `cat -v` shows them.

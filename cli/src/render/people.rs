@@ -1,7 +1,7 @@
 //! Answers as people read them.
 
 use proto::client::{FileEnd, GroupView, NodeView, PoolView};
-use proto::control::TaskFile;
+use proto::control::{FileReply, TaskFile};
 use proto::model::job::{JobRow, JobState, TaskCounts};
 use proto::model::node::Liveness;
 use proto::model::task::{Request, TaskRow, TaskState};
@@ -9,18 +9,19 @@ use proto::units::Timestamp;
 
 use super::sentence;
 use super::table::{Kind, Table, Tint, properties};
-use super::{Form, Look, Printed, cluster, moment, output, tame};
+use super::{Form, Look, Printed, cluster, moment, output, remarks_text, tame};
 use crate::answer::{Answer, Names};
 
 pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
     let mut err = String::new();
     let out = match answer {
         // Help and scripts look the same in every form and never come here.
-        Answer::Help(text) | Answer::Script(text) => text.clone(),
-        Answer::Submitted { job, repeated } => {
+        Answer::Help(text) | Answer::Script { lines: text, .. } => text.clone(),
+        Answer::Submitted { job, repeated, remarks } => {
             if *repeated {
                 err = format!("job {job} had been submitted before with this submission id; nothing new was made\n");
             }
+            err += &remarks_text(remarks);
             format!("Job has been submitted. ID: {job}.\n")
         }
         Answer::Jobs { jobs, more, live_only } => {
@@ -62,11 +63,12 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
         Answer::Pools(pools) => listed(&pools_table(pools), pools.is_empty(), look),
         Answer::Pool(pool) => properties(&pool_properties(pool)),
         Answer::Notes(notes) => notes.iter().map(|note| tame(note) + "\n").collect(),
-        Answer::Token { token, expires_at } => {
-            err = format!(
-                "good until {}; on the new node: muster-computenode agent --head ADDRESS --token TOKEN\n",
-                moment::show(*expires_at, look.zone)
-            );
+        Answer::Token {
+            token,
+            head,
+            expires_at,
+        } => {
+            err = cluster::how_to_join(token, head, &moment::show(*expires_at, look.zone));
             format!("{token}\n")
         }
         Answer::Status(status) => properties(&cluster::status(status, look)),
@@ -103,11 +105,26 @@ fn jobs_table(jobs: &[JobRow], look: &Look) -> Table {
             job.state.word().to_owned(),
             job.spec.priority.to_string(),
             job.counts.total().to_string(),
-            moment::show(job.submitted_at, look.zone),
+            submitted(job.submitted_at, look),
             job_time(&job.state, look),
         ]);
     }
     table
+}
+
+/// Columns of a terminal below which a list of jobs has no room for date and time.
+const NARROW: usize = 72;
+
+/// On a narrow terminal the time for jobs of today, the date for others.
+fn submitted(at: Timestamp, look: &Look) -> String {
+    let whole = moment::show(at, look.zone);
+    let now = moment::show(look.now, look.zone);
+    match (whole.split_once(' '), now.split_once(' ')) {
+        (Some((date, time)), Some((today, _))) if look.width.is_some_and(|width| width < NARROW) => {
+            if date == today { time } else { date }.to_owned()
+        }
+        _ => whole,
+    }
 }
 
 fn job_span(state: &JobState) -> (Option<Timestamp>, Option<Timestamp>) {
@@ -168,12 +185,16 @@ fn waited(job: &JobRow, look: &Look) -> String {
         _ => job.state.word().to_owned(),
     };
     let word = state_word(job.state.word(), look);
-    format!(
-        "job {}: {word} after {}: {}\n",
-        job.id,
-        job_time(&job.state, look),
-        tame(&result)
-    )
+    let when = match job_span(&job.state) {
+        (None, _) => "before it started".to_owned(),
+        (Some(_), _) => format!("after {}", job_time(&job.state, look)),
+    };
+    format!("job {}: {word} {when}: {}\n", job.id, tame(without_path(&result)))
+}
+
+/// A reason in one line: which folders a PATH has is told by `task view`.
+fn without_path(reason: &str) -> &str {
+    reason.split_once(" in PATH (").map_or(reason, |(what, _)| what)
 }
 
 fn counts(counts: &TaskCounts) -> String {
@@ -209,7 +230,7 @@ fn tasks_table(tasks: &[TaskRow], names: &Names, look: &Look) -> Table {
             task.state.word().to_owned(),
             task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
             elapsed(started, ended, look),
-            dash(&names.of(&task.last_nodes).join(",")),
+            dash(&names.of(&task.last_nodes).join(", ")),
             command_line(&task.spec.command),
         ]);
     }
@@ -262,17 +283,27 @@ fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: bool, look: 
         pairs.push(("Working directory", workdir.clone()));
     }
     if task.requeues > 0 {
-        pairs.push(("Requeued", format!("{} times", task.requeues)));
+        let times = match task.requeues {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        pairs.push(("Requeued", times));
     }
     if let Some(reason) = sentence::task_outcome(&task.state, names) {
         pairs.push(("Error message", reason));
     }
     let mut out = properties(&tamed(pairs, look));
     let merged = spec.stdout.is_some() && spec.stdout == spec.stderr;
-    if files.is_empty() {
+    // What never ran wrote nothing; the error message says all that is known.
+    let never_ran = matches!(task.state, TaskState::Ended { started_at: None, .. });
+    let is_told = |end: &&FileEnd| match &end.content {
+        FileReply::Tail { bytes, .. } => !never_ran || !bytes.is_empty(),
+        FileReply::Missing { .. } => !never_ran,
+    };
+    if files.is_empty() && !never_ran {
         out.push_str("\nOutput: none yet\n");
     }
-    for end in files {
+    for end in files.iter().filter(is_told) {
         match end.file {
             TaskFile::Stdout => output::file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
             TaskFile::Stderr if merged => {}

@@ -1,6 +1,6 @@
 //! Ids and names only, one per line: for `$(…)` and `xargs`.
 
-use super::Printed;
+use super::{Printed, remarks_text};
 use crate::answer::Answer;
 
 pub(super) fn render(answer: &Answer) -> Printed {
@@ -18,10 +18,14 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Token { token, .. } => vec![token.clone()],
         Answer::Status(status) => vec![status.head.cluster.clone()],
         Answer::Up(up) => up.nodes.iter().map(|node| node.row.name.to_string()).collect(),
-        Answer::Notes(_) | Answer::Down(_) | Answer::Help(_) | Answer::Script(_) => Vec::new(),
+        Answer::Notes(_) | Answer::Down(_) | Answer::Help(_) | Answer::Script { .. } => Vec::new(),
+    };
+    let err = match answer {
+        Answer::Submitted { remarks, .. } => remarks_text(remarks),
+        _ => String::new(),
     };
     Printed {
         out: lines.into_iter().map(|line| line + "\n").collect(),
-        err: String::new(),
+        err,
     }
 }

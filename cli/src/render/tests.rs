@@ -159,6 +159,7 @@ fn a_submission_is_answered_in_hpc_packs_words() {
     let answer = Answer::Submitted {
         job: JobId(7),
         repeated: false,
+        remarks: vec![],
     };
     assert_eq!(out(&answer, Form::Table), "Job has been submitted. ID: 7.\n");
     assert_eq!(out(&answer, Form::Quiet), "7\n");
@@ -167,11 +168,12 @@ fn a_submission_is_answered_in_hpc_packs_words() {
         &Answer::Submitted {
             job: JobId(7),
             repeated: true,
+            remarks: vec!["did you\x1b mean".into()],
         },
         &look(Form::Table),
     );
     assert_eq!(repeated.out, "Job has been submitted. ID: 7.\n");
-    assert!(repeated.err.contains("nothing new"));
+    assert!(repeated.err.contains("nothing new") && repeated.err.ends_with("did you^[ mean\n"));
 }
 
 #[test]
@@ -225,6 +227,10 @@ fn json_has_all_fields_of_the_rows() {
     assert_eq!(first["status"], "Running");
     assert_eq!(first["owner"]["name"], "alice");
     assert_eq!(first["spec"]["name"], "sweep");
+    assert_eq!(
+        (&first["spec"]["priority"], &first["priority_hpc"]),
+        (&0.into(), &2000.into())
+    );
     assert_eq!(first["counts"]["queued"], 2);
     assert_eq!(first["submitted_at"], NOON.0);
     assert_eq!(
@@ -306,6 +312,33 @@ fn a_task_that_failed_says_why() {
         text.ends_with("Output: not available: node node1 is not connected\n"),
         "{text}"
     );
+    let Answer::Task {
+        task: mut row,
+        names: known,
+        files,
+        all,
+    } = answer
+    else {
+        unreachable!("made above")
+    };
+    if let TaskState::Ended { started_at, .. } = &mut row.state {
+        *started_at = None;
+    }
+    row.requeues = 1;
+    let text = out(
+        &Answer::Task {
+            task: row,
+            names: known,
+            files,
+            all,
+        },
+        Form::Table,
+    );
+    assert!(
+        !text.contains("Output") && text.ends_with(&format!("Error message : {reason}\n")),
+        "{text}"
+    );
+    assert!(text.contains("Requeued      : once\n"), "{text}");
     let signaled = AttemptOutcome::Signaled { signal: 11 };
     let sentence = sentence::task_outcome(&task(TaskOutcome::Failed { cause: signaled }, None).state, &names());
     assert_eq!(
@@ -321,8 +354,8 @@ fn tasks_nodes_groups_and_pools() {
         names: names(),
         more: false,
     };
-    let expected = "\x20ID  Name  State     Exit  Time  Nodes        Command
-3.1  -     Finished     0   12s  node1,node2  mpiexec -c 1 'my prog'
+    let expected = "\x20ID  Name  State     Exit  Time  Nodes         Command
+3.1  -     Finished     0   12s  node1, node2  mpiexec -c 1 'my prog'
 ";
     assert_eq!(out(&tasks, Form::Table), expected);
     assert_eq!(out(&tasks, Form::Quiet), "3.1\n");
@@ -391,6 +424,58 @@ fn an_awaited_job_tells_by_its_exit_code() {
         "job 3: Canceled after 12s: canceled by bob: wrong input\n"
     );
     assert_eq!(canceled.exit().code(), 1);
+    let never = |outcome| {
+        let state = JobState::Ended {
+            started_at: None,
+            ended_at: NOON,
+            outcome,
+        };
+        out(&Answer::Waited(Box::new(job(3, state))), Form::Table)
+    };
+    let by = JobOutcome::Canceled {
+        by: "bob".into(),
+        message: String::new(),
+    };
+    assert_eq!(never(by), "job 3: Canceled before it started: canceled by bob\n");
+    let reason = "task 3.1: node node1: no program 'foo' in PATH (/a:/b:/c)".into();
+    assert_eq!(
+        never(JobOutcome::Failed { reason }),
+        "job 3: Failed before it started: task 3.1: node node1: no program 'foo'\n"
+    );
+}
+
+#[test]
+fn a_token_comes_with_the_line_to_type() {
+    let token = |head: &str| Answer::Token {
+        token: "T0K".into(),
+        head: head.into(),
+        expires_at: NOON,
+    };
+    let printed = render(&token("10.0.0.1:8745"), &look(Form::Table));
+    assert_eq!(printed.out, "T0K\n");
+    let line = "  muster-computenode agent --dir DIR --name NAME --head 10.0.0.1:8745 --token T0K\n";
+    assert!(printed.err.ends_with(line), "{}", printed.err);
+    let here = render(&token("127.0.0.1:8745"), &look(Form::Table));
+    assert!(here.err.contains("this machine only"), "{}", here.err);
+    let value: serde_json::Value = serde_json::from_str(&out(&token("10.0.0.1:8745"), Form::Json)).expect("JSON");
+    assert_eq!(value["head"], "10.0.0.1:8745");
+}
+
+#[test]
+fn a_narrow_terminal_has_room_for_jobs() {
+    let at = |now| Look {
+        width: Some(62),
+        now,
+        ..look(Form::Table)
+    };
+    let today = render(&jobs(), &at(NOON + Millis(185_000))).out;
+    assert!(today.contains("  12:00:00  ") && !today.contains("2026"), "{today}");
+    assert!(today.lines().all(|line| line.chars().count() <= 62), "{today}");
+    let later = render(&jobs(), &at(NOON + Millis(86_400_000))).out;
+    assert!(
+        later.contains("  2026-11-21  ") && !later.contains("12:00:00"),
+        "{later}"
+    );
 }
 
 fn why(asked: Request) -> Why {

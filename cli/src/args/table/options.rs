@@ -277,7 +277,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "workdir",
         Value::Text("DIR"),
         SUBMIT,
-        "where the program starts; absolute, and there on the nodes",
+        "where the program starts, for example $PWD; absolute, and there on the nodes; else a new folder of the task's own",
     ),
     built(
         Key::StdOut,
@@ -350,7 +350,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "state",
         Value::Text("S1,S2"),
         JOBS,
-        "only jobs in these states: Queued, Running, Canceling, Finished, Failed, Canceled",
+        "only jobs in these states: Queued, Running, Canceling, Finished, Failed, Canceled, All",
     )
     .also(&["status"]),
     built(
@@ -365,7 +365,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "force",
         Value::Flag,
         &[Verb::JobCancel],
-        "without a grace period",
+        "kill at once; else programs are asked to end and have 15 s",
     ),
     built(
         Key::Message,

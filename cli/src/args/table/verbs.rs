@@ -222,7 +222,7 @@ pub const VERBS: &[VerbSpec] = &[
         .examples(&[
             "job submit hostname",
             "job submit /nodegroup:azurenodes /numnodes:4 mpiexec -c 1 -affinity mpipingpong -p 1:100000 -op -s nul",
-            "job submit --num-cores 8 --runtime 1:30 --env OMP_NUM_THREADS=8 -- ./solver --steps 100",
+            "job submit --num-cores 8 --runtime 1:30 --env OMP_NUM_THREADS=8 --workdir $PWD ./solver --steps 100",
         ]),
     verb(Verb::JobList, Noun::Job, "list", "your jobs that are not over").examples(&[
         "job list",
@@ -240,9 +240,14 @@ pub const VERBS: &[VerbSpec] = &[
     )
     .takes("JOB", 1, 1, "a job id")
     .examples(&["job wait 12 && echo it went well"]),
-    verb(Verb::JobCancel, Noun::Job, "cancel", "end a job")
-        .takes("JOB", 1, 1, "a job id")
-        .examples(&["job cancel 12", "job cancel 12 --force --message \"wrong input\""]),
+    verb(
+        Verb::JobCancel,
+        Noun::Job,
+        "cancel",
+        "end a job; its programs are asked to, and killed after 15 s",
+    )
+    .takes("JOB", 1, 1, "a job id")
+    .examples(&["job cancel 12", "job cancel 12 --force --message \"wrong input\""]),
     verb(Verb::JobWhy, Noun::Job, "why", "why a job waits")
         .takes("JOB", 1, 1, "a job id")
         .examples(&["job why 12"]),
