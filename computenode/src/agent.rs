@@ -442,6 +442,10 @@ impl Agent {
         head.heartbeats = Some(heartbeats);
         self.timing = timing;
         tracing::info!(cluster, head = self.config.head, "the head node welcomes this node");
+        // For whoever started this process and waits: the head node's own list may still show the agent before it.
+        if let Err(error) = std::fs::write(self.directory.agent_ready(), std::process::id().to_string()) {
+            tracing::warn!(%error, "agent.ready is not written");
+        }
         self.facts.cluster = cluster;
         for message in self.supervisor.greeted() {
             head.line.say(message);

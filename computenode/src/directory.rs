@@ -126,6 +126,11 @@ impl NodeDirectory {
         self.path.join("agent.pid")
     }
 
+    /// Holds the number of the agent's process once the head node has welcomed it.
+    pub(crate) fn agent_ready(&self) -> PathBuf {
+        self.path.join("agent.ready")
+    }
+
     pub(crate) fn peer_port(&self) -> PathBuf {
         self.path.join("peer.port")
     }

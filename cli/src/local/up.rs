@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use proto::client::{HeadView, NodeView, Reply, Request};
 use proto::ids::{GroupName, IdError, PoolName};
 use proto::model::node::{AdminState, Liveness};
-use proto::units::{Millis, Timestamp};
+use proto::units::Millis;
 
 use super::processes::{self, Process, Role};
 use super::record::{NodeRecord, Record};
@@ -21,7 +21,7 @@ use super::start::{self, Started};
 use super::{LocalError, StateFolder, links, node_name};
 use crate::answer::Up;
 use crate::client::{Client, ClientError};
-use crate::render::{Progress, now};
+use crate::render::Progress;
 use crate::request::UpRequest;
 
 const CLUSTER: &str = "local";
@@ -40,10 +40,6 @@ const NODES_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// The head node may believe for a moment that a node answers whose agent was just replaced; a fresh sign of life is
-/// waited for, but not for ever.
-const FRESH: Duration = Duration::from_secs(3);
 
 /// The join token must outlast the start and no more.
 const TOKEN_LIFE: Millis = Millis::from_seconds(600);
@@ -243,7 +239,6 @@ impl Rise<'_> {
         cores: Option<u32>,
         head: SocketAddr,
     ) -> Result<Vec<NodeView>, LocalError> {
-        let since = now();
         let missing: Vec<(u32, String)> = (1..)
             .zip(names.iter().cloned())
             .filter(|(_, name)| self.runs(&Role::Agent(name.clone())).is_none())
@@ -256,7 +251,6 @@ impl Rise<'_> {
             }
         }
         self.note_other_cores(cores, &missing);
-        let before = list(client).await?;
         let mut agents = Vec::new();
         if !missing.is_empty() {
             let program = start::program("muster-computenode")?;
@@ -269,7 +263,7 @@ impl Rise<'_> {
             }
             self.record.write(&self.state)?;
         }
-        let nodes = self.nodes_answer(client, names, &mut agents, (since, &before)).await?;
+        let nodes = self.nodes_answer(client, names, &mut agents).await?;
         if !agents.is_empty() {
             self.started.extend(agents.into_iter().map(|(name, _)| name));
             // Every node has its certificate; a token that is left over ends by itself.
@@ -352,12 +346,17 @@ impl Rise<'_> {
         Ok(started)
     }
 
+    /// Whether the head node has answered this very agent: its list may still show the one before as up.
+    fn is_welcomed(&self, name: &str, agent: &Started) -> bool {
+        let told = fs::read_to_string(self.state.path().join("nodes").join(name).join("agent.ready"));
+        told.is_ok_and(|told| told == agent.pid().to_string())
+    }
+
     async fn nodes_answer(
         &mut self,
         client: &mut Client,
         names: &[String],
         agents: &mut [(String, Started)],
-        (since, before): (Timestamp, &[NodeView]),
     ) -> Result<Vec<NodeView>, LocalError> {
         let begun = Instant::now();
         loop {
@@ -365,22 +364,11 @@ impl Rise<'_> {
                 agent.check()?;
             }
             let nodes = list(client).await?;
-            let patient = begun.elapsed() < FRESH;
             let is_up = |name: &String| {
-                let known = before.iter().find(|node| node.row.name.as_str() == name);
-                let started = agents.iter().any(|(started, _)| started == name);
-                // An agent listens for its peers at a port of its own; another one is a sign of life.
-                let is_fresh = |node: &NodeView, up_since| {
-                    !patient
-                        || !started
-                        || up_since >= since
-                        || known.is_none_or(|known| known.row.peer != node.row.peer)
-                };
+                let started = agents.iter().find(|(started, _)| started == name);
                 let mut same = nodes.iter().filter(|node| node.row.name.as_str() == name);
-                same.any(|node| match node.row.liveness {
-                    Liveness::Up { since } => is_fresh(node, since),
-                    Liveness::Joined | Liveness::Suspect { .. } | Liveness::Lost { .. } => false,
-                })
+                same.any(|node| matches!(node.row.liveness, Liveness::Up { .. }))
+                    && started.is_none_or(|(_, agent)| self.is_welcomed(name, agent))
             };
             let silent: Vec<&str> = names.iter().filter(|name| !is_up(name)).map(String::as_str).collect();
             if silent.is_empty() {
