@@ -20,3 +20,4 @@ pub mod round;
 pub mod serve;
 pub mod store;
 pub mod view;
+pub mod weight;

@@ -14,6 +14,8 @@ use proto::stored::Change;
 use proto::units::Now;
 use scheduler::{Action, Answer, Cluster, Input};
 
+use crate::weight;
+
 /// The most arrivals of one round; more wait for the next one.
 pub const MAX_ARRIVALS: usize = 1000;
 
@@ -21,7 +23,7 @@ pub const MAX_ARRIVALS: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
 
-/// Bytes of orders in one message, by [`weight`]; a quarter of the largest frame.
+/// Bytes of orders in one message, by [`weight::of_order`]; a quarter of the largest frame.
 const MAX_ORDER_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 4;
 
 /// What may wake the controller. `S` is where an answer goes.
@@ -286,7 +288,7 @@ fn in_messages(orders: Vec<Order>) -> Vec<Vec<Order>> {
     let mut messages: Vec<Vec<Order>> = Vec::new();
     let mut bytes = 0;
     for order in orders {
-        let more = weight(&order);
+        let more = weight::of_order(&order);
         match messages.last_mut() {
             Some(last) if last.len() < MAX_ORDERS && bytes + more <= MAX_ORDER_BYTES => {
                 bytes += more;
@@ -299,18 +301,6 @@ fn in_messages(orders: Vec<Order>) -> Vec<Vec<Order>> {
         }
     }
     messages
-}
-
-/// About how many bytes an order takes in a frame, rather too many.
-fn weight(order: &Order) -> usize {
-    const FIXED: usize = 1024;
-    const NODE: usize = 200;
-    let Order::Start(start) = order else { return FIXED };
-    let words: usize = start.command.iter().map(|word| word.len() + 8).sum();
-    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
-    let paths = [&start.workdir, &start.stdout, &start.stderr];
-    let paths: usize = paths.into_iter().flatten().map(String::len).sum();
-    FIXED + words + paths + start.env.iter().map(pair).sum::<usize>() + NODE * start.nodes.len()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use scheduler::Cluster;
 use tokio::sync::watch;
 
 use crate::store::{Store, StoreError};
+use crate::weight;
 
 /// About how many bytes of rows one list may have; half of the largest frame.
 const MAX_LIST_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 2;
@@ -114,7 +115,7 @@ impl View {
         let mut take = |job: JobRow| {
             looked_at += 1;
             if is_shown(&job, caller, filter) {
-                bytes += weight(&job);
+                bytes += weight::of_job(&job);
                 jobs.push(job);
             }
             more = jobs.len() == MAX_ROWS || bytes > MAX_LIST_BYTES || looked_at == MAX_LOOKED_AT;
@@ -164,7 +165,7 @@ impl View {
         let mut take = |task: TaskRow| {
             more = tasks.len() == MAX_ROWS || bytes > MAX_LIST_BYTES;
             if !more {
-                bytes += task_weight(&task);
+                bytes += weight::of_task(&task);
                 tasks.push(task);
             }
             !more
@@ -355,21 +356,6 @@ fn is_shown(job: &JobRow, caller: &Caller, filter: &JobFilter) -> bool {
     };
     let visible = caller.role >= Role::Operator || caller.may_touch(&job.owner);
     visible && whose && state_fits && filter.name.as_ref().is_none_or(|name| job.spec.name == *name)
-}
-
-/// About how many bytes a row takes in a frame, rather too many.
-fn weight(job: &JobRow) -> usize {
-    const FIXED: usize = 1024;
-    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
-    let names = 80 * (job.spec.requested_nodes.len() + job.spec.node_groups.len());
-    FIXED + names + job.spec.env.iter().map(pair).sum::<usize>()
-}
-
-fn task_weight(task: &TaskRow) -> usize {
-    const FIXED: usize = 1024;
-    let pair = |(name, value): (&String, &Option<String>)| name.len() + value.as_ref().map_or(0, String::len) + 16;
-    let words: usize = task.spec.command.iter().map(|word| word.len() + 8).sum();
-    FIXED + words + 8 * task.last_nodes.len() + task.spec.env.iter().map(pair).sum::<usize>()
 }
 
 fn no_job(id: JobId) -> Refusal {

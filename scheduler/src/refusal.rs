@@ -86,25 +86,9 @@ fn nearest<'a>(asked: &str, names: &[&'a str]) -> Option<&'a str> {
     let asked = asked.to_ascii_lowercase();
     let near = names
         .iter()
-        .map(|name| (distance(&asked, &name.to_ascii_lowercase()), *name));
+        .map(|name| (strsim::levenshtein(&asked, &name.to_ascii_lowercase()), *name));
     let (far, name) = near.min_by_key(|(far, _)| *far)?;
     (far <= name.len() / 3).then_some(name)
-}
-
-/// Levenshtein's distance in bytes; names are ASCII and short.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

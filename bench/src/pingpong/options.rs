@@ -220,7 +220,7 @@ fn refuse(given: &str) -> OptionError {
     }
     let options = KNOWN.into_iter().chain(NOT_YET.map(|(option, _)| option));
     let nearest = options
-        .map(|option| (distance(given, option), option))
+        .map(|option| (strsim::levenshtein(given, option), option))
         .filter(|(distance, option)| *distance <= 2 && *distance < option.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, option)| option);
@@ -232,21 +232,6 @@ fn refuse(given: &str) -> OptionError {
 
 fn did_you_mean(nearest: &Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |option| format!(", did you mean '{option}'?"))
-}
-
-/// How many letters must be changed, added or removed to get from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, letter) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, other) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

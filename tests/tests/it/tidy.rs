@@ -46,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["proto", "scheduler", "pmi"];
 
 /// What a pure crate may depend on outside the workspace.
-const PURE_PACKAGES: &[&str] = &["serde", "serde_bytes", "rmp-serde", "thiserror"];
+const PURE_PACKAGES: &[&str] = &["serde", "serde_bytes", "rmp-serde", "strsim", "thiserror"];
 
 /// Words that a pure crate's code must not hold (its tests may).
 const PURE_BANS: &[&str] = &[
