@@ -1,13 +1,19 @@
 //! What commands return. A renderer turns it into text; nothing else prints.
 
+mod cluster;
+mod work;
+
 use std::path::PathBuf;
 
 use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
-use proto::ids::{JobId, NodeId, NodeName};
+use proto::ids::{JobId, NodeId, NodeName, TaskId};
 use proto::model::job::{JobOutcome, JobRow, JobState};
 use proto::model::task::TaskRow;
 use proto::model::why::Why;
 use proto::units::Timestamp;
+
+pub use cluster::{Check, ClusRan, ClusterAnswer, JoinLine, LoginToken, Ran, SettingsAnswer, Verdict, Who};
+pub use work::{Refused, Rehearsed, Shown, SweepLine, TaskLine, TaskPage, span};
 
 use crate::exit::Exit;
 
@@ -16,6 +22,32 @@ use crate::exit::Exit;
 pub enum Answer {
     /// An explanation, for people in every form.
     Help(String),
+    /// Of several jobs or tasks, one after the other.
+    Many(Vec<Result<Self, Refused>>),
+    /// `job new`, `job clone`
+    Made {
+        /// The job.
+        job: JobId,
+        /// Whether this submission had been answered before.
+        repeated: bool,
+    },
+    /// `job add`
+    Added {
+        /// The task.
+        task: TaskId,
+        /// Whether this submission had been answered before.
+        repeated: bool,
+        /// What is probably meant otherwise than it was typed.
+        remarks: Vec<String>,
+    },
+    /// `job submit --dry-run`
+    Rehearsed(Box<Rehearsed>),
+    /// A job whose one task was followed to its end.
+    Shown(Box<Shown>),
+    /// `job watch`: one change.
+    Change(Box<JobRow>),
+    /// All was told while it happened.
+    Told,
     /// `job submit`
     Submitted {
         /// The job.
@@ -46,14 +78,9 @@ pub enum Answer {
         why: Option<Box<Why>>,
     },
     /// `task list`
-    Tasks {
-        /// In order.
-        tasks: Vec<TaskRow>,
-        /// Names of their nodes.
-        names: Names,
-        /// Whether there are more.
-        more: bool,
-    },
+    Tasks(TaskPage),
+    /// `task view` of a sweep
+    Sweep(Box<SweepLine>),
     /// `task view`
     Task {
         /// The row.
@@ -99,6 +126,8 @@ pub enum Answer {
         /// For people.
         notes: Vec<String>,
     },
+    /// Of the commands about users, log-ins, settings, many nodes at once, and the health of the cluster.
+    Cluster(Box<ClusterAnswer>),
 }
 
 /// Names of nodes by number.
@@ -171,7 +200,7 @@ pub struct Down {
 impl Answer {
     /// The exit code that tells the answer.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Waited(job) => match &job.state {
                 JobState::Ended {
@@ -180,6 +209,16 @@ impl Answer {
                 } => Exit::Ok,
                 _ => Exit::Failed,
             },
+            Self::Shown(shown) => shown.exit(),
+            // The first that is not well: what follows it is often its consequence.
+            Self::Many(all) => {
+                let exits = all.iter().map(|one| match one {
+                    Ok(answer) => answer.exit(),
+                    Err(refused) => refused.exit,
+                });
+                exits.into_iter().find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok)
+            }
+            Self::Cluster(answer) => answer.exit(),
             _ => Exit::Ok,
         }
     }

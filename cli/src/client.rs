@@ -1,23 +1,37 @@
-//! A connection to the head node: on its own machine a unix socket, where the kernel says who we are.
+//! A connection to the head node: on its own machine a unix socket, where the kernel says who we are; from elsewhere QUIC
+//! with the certificate of a log-in.
 //!
-//! The order of calls: [`Client::connect`], then any number of [`Client::request`], [`Client::submit_many`] and
-//! [`Client::wait_job`], one after the other. After an error other than [`ClientError::Refused`] the connection is of no
-//! more use. Nothing is repeated here: whether that is safe depends on the request.
+//! ```text
+//!   connect --> request, submit_many, wait_job      one answer, or the end, each
+//!           '-> open --> next, next, ...             a stream: what is told as it comes, until the caller has enough
+//!                  '---> say, hear                   where the client goes on talking (input for a task)
+//! ```
+//!
+//! One thing after the other. On QUIC each request has a stream of its own, so a stream that the caller leaves is ended by
+//! the next request; on the socket the connection is of no more use after that. After an error other than
+//! [`ClientError::Refused`] it is not either. Nothing is repeated here: whether that is safe depends on the request.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use proto::client::{Greeted, Greeting, Refusal, Reply, Request};
+use proto::client::{Greeted, Greeting, Refusal, RefusalCode, Reply, Request};
 use proto::frame::VERSION;
 use proto::ids::JobId;
 use proto::model::job::JobRow;
 use proto::model::owner::Role;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
+use transport::control::{CloseCode, ConnectionFailure, DialError, StreamError, split_socket};
+use transport::identity::HandshakeProblem;
 
 use crate::exit::{self, Exit};
+use crate::login::LoginError;
+use crate::place::Target;
+use line::Line;
+
+pub(crate) mod line;
 
 /// How long the head node may take to greet. It does so without looking at its queue.
 const GREETING_DEADLINE: Duration = Duration::from_secs(10);
@@ -33,7 +47,8 @@ const WINDOW: usize = 64;
 pub enum ClientError {
     /// Nobody listens there.
     #[error(
-        "no head node answers at {} ({}); start a cluster with 'muster up', or name the socket with MUSTER_SOCKET",
+        "no head node answers at {} ({}); start a cluster with 'muster up', log in to one \
+         elsewhere with 'muster login HOST', or name the socket with MUSTER_SOCKET",
         .path.display(), reason(.cause)
     )]
     NoHead {
@@ -51,19 +66,40 @@ pub enum ClientError {
         /// The socket.
         path: PathBuf,
     },
+    /// A name that leads nowhere.
+    #[error("the name of the head node, '{host}', leads to no address; check --scheduler or CCP_SCHEDULER")]
+    NoAddress {
+        /// As it was given.
+        host: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No connection over the network.
+    #[error("the head node at {host} cannot be asked")]
+    Dial {
+        /// Where.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<DialError>,
+    },
+    /// There is no log-in that could be shown.
+    #[error(transparent)]
+    Login(Box<LoginError>),
     /// It listens and says nothing.
-    #[error("the head node at {} does not answer within {} s; see its log", .path.display(), .after.as_secs())]
+    #[error("the head node at {at} does not answer within {} s; see its log", .after.as_secs())]
     Silent {
-        /// The socket.
-        path: PathBuf,
+        /// Where.
+        at: String,
         /// How long it was waited for.
         after: Duration,
     },
     /// The connection ended.
-    #[error("the head node at {} ended the connection; whether the request was carried out is not known", .path.display())]
+    #[error("the head node at {at} ended the connection; whether the request was carried out is not known")]
     Lost {
-        /// The socket.
-        path: PathBuf,
+        /// Where.
+        at: String,
         /// What the system said, if anything.
         source: Option<Box<StreamError>>,
     },
@@ -94,18 +130,45 @@ impl ClientError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::NoHead { .. } | Self::Silent { .. } | Self::Lost { .. } => Exit::Unreachable,
+            Self::NoHead { .. }
+            | Self::NoAddress { .. }
+            | Self::Dial { .. }
+            | Self::Silent { .. }
+            | Self::Lost { .. } => Exit::Unreachable,
             Self::Denied { .. } => Exit::Forbidden,
+            Self::Login(error) => error.exit(),
             Self::Refused(refusal) => exit::of_refusal(refusal.code),
             Self::Unexpected { .. } => Exit::Internal,
             Self::TooLarge(_) => Exit::Usage,
         }
     }
 
+    /// A connection that ended. A head node that ended it because we may not ask any more said why, and will say so again.
+    pub(crate) fn of_stream(at: String, source: Option<StreamError>) -> Self {
+        match source {
+            Some(StreamError::Lost(ConnectionFailure {
+                problem: HandshakeProblem::Closed { code, reason },
+                ..
+            })) if code == u64::from(CloseCode::Refused.number()) => Self::Refused(Refusal {
+                code: RefusalCode::Forbidden,
+                what: reason,
+                remedy: String::new(),
+            }),
+            source => Self::Lost {
+                at,
+                source: source.map(Box::new),
+            },
+        }
+    }
+
     /// Whether the head node may be back in a moment.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::NoHead { .. } | Self::Silent { .. } | Self::Lost { .. })
+        match self {
+            Self::NoHead { .. } | Self::Silent { .. } | Self::Lost { .. } => true,
+            Self::Dial { source, .. } => source.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -123,55 +186,65 @@ pub struct Welcome {
 /// A connection.
 #[derive(Debug)]
 pub struct Client {
-    path: PathBuf,
-    to: FrameWriter<OwnedWriteHalf>,
-    from: FrameReader<OwnedReadHalf>,
+    at: String,
+    line: Line,
     welcome: Welcome,
 }
 
 impl Client {
-    /// Connects to the socket of a head node, and greets.
+    /// Connects to a head node, and greets. The path of a socket is a target too.
+    ///
+    /// A log-in whose certificate has passed two thirds of its life is renewed on the way.
     ///
     /// # Errors
     /// When nobody answers there, we may not ask, or the versions do not fit.
-    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let path = socket.to_owned();
-        match tokio::time::timeout(GREETING_DEADLINE, Self::greet(path.clone())).await {
-            Ok(result) => result,
-            Err(_) => Err(ClientError::Silent {
-                path,
-                after: GREETING_DEADLINE,
-            }),
+    pub async fn connect(target: impl Into<Target>) -> Result<Self, ClientError> {
+        let target = target.into();
+        let at = target.to_string();
+        let greeted = async {
+            let (line, renewal) = match target {
+                Target::Socket(path) => (open_socket(path).await?, None),
+                Target::Remote(remote) => {
+                    let (line, renewal) = remote.dial().await?;
+                    (line, renewal)
+                }
+            };
+            Self::greet(at.clone(), line).await.map(|client| (client, renewal))
+        };
+        let (mut client, renewal) = match tokio::time::timeout(GREETING_DEADLINE, greeted).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(ClientError::Silent {
+                    at,
+                    after: GREETING_DEADLINE,
+                });
+            }
+        };
+        if let Some(renewal) = renewal {
+            renewal.carry_out(&mut client).await;
         }
+        Ok(client)
     }
 
-    async fn greet(path: PathBuf) -> Result<Self, ClientError> {
-        let stream = match UnixStream::connect(&path).await {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(ClientError::Denied { path }),
-            Err(cause) => return Err(ClientError::NoHead { path, cause }),
-        };
-        let (mut to, mut from) = split_socket(stream);
+    async fn greet(at: String, mut line: Line) -> Result<Self, ClientError> {
         // A head that refuses closes at once; its answer tells more than the failed write.
-        let sent = to.send(&Greeting { version: VERSION }).await;
-        match from.recv::<Greeted>().await {
+        let sent = line.send(&Greeting { version: VERSION }).await;
+        let greeted = line.recv::<Greeted>().await;
+        line.end_request();
+        match greeted {
             Ok(Some(Greeted::Welcome {
                 cluster, user, role, ..
             })) => Ok(Self {
-                path,
-                to,
-                from,
+                at,
+                line,
                 welcome: Welcome { cluster, user, role },
             }),
             Ok(Some(Greeted::Refused(refusal))) => Err(ClientError::Refused(refusal)),
             Ok(None) => Err(ClientError::Lost {
-                path,
+                at,
                 source: sent.err().map(Box::new),
             }),
-            Err(error) => Err(ClientError::Lost {
-                path,
-                source: Some(Box::new(error)),
-            }),
+            Err(error) => Err(ClientError::of_stream(at, Some(error))),
         }
     }
 
@@ -181,13 +254,59 @@ impl Client {
         &self.welcome
     }
 
-    /// Asks once. For [`Request::WaitJob`] use [`Client::wait_job`].
+    /// Asks once. For requests with more than one answer use [`Client::open`].
     ///
     /// # Errors
     /// A refusal is an error; see [`ClientError`].
     pub async fn request(&mut self, request: Request) -> Result<Reply, ClientError> {
+        self.line.drop_streams();
         self.send(&request).await?;
-        self.answer().await
+        let reply = self.answer().await;
+        self.line.end_request();
+        reply
+    }
+
+    /// Asks for something that is told as it comes; [`Client::next`] gives each answer.
+    ///
+    /// # Errors
+    /// When it cannot be sent. A refusal is the first answer.
+    pub async fn open(&mut self, request: &Request) -> Result<(), ClientError> {
+        self.line.drop_streams();
+        self.send(request).await
+    }
+
+    /// The next answer of the request that was opened. Waits as long as it takes. Can be cancelled.
+    ///
+    /// # Errors
+    /// As [`Client::request`]; a head node that ends the stream is [`ClientError::Lost`].
+    pub async fn next(&mut self) -> Result<Reply, ClientError> {
+        match self.hear::<Reply>().await? {
+            Reply::Refused(refusal) => Err(ClientError::Refused(refusal)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Says more within the request that was opened, for example [`proto::control::Input`].
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub async fn say<T: Serialize>(&mut self, message: &T) -> Result<(), ClientError> {
+        match self.line.send_more(message).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.lost(Some(error))),
+        }
+    }
+
+    /// The next message within the request that was opened, for example [`proto::control::InputReply`]. Can be cancelled.
+    ///
+    /// # Errors
+    /// When the connection is lost, or the head node has ended the stream.
+    pub async fn hear<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        match self.line.recv::<T>().await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(self.lost(None)),
+            Err(error) => Err(self.lost(Some(error))),
+        }
     }
 
     /// Sends many submissions without waiting for each answer, and gives their jobs in order.
@@ -199,6 +318,7 @@ impl Client {
         &mut self,
         requests: impl IntoIterator<Item = Request>,
     ) -> Result<Vec<JobId>, ClientError> {
+        self.line.drop_streams();
         let mut jobs = Vec::new();
         let mut under_way = 0;
         for request in requests {
@@ -220,7 +340,7 @@ impl Client {
     /// # Errors
     /// When there is no such job, or the head node goes away meanwhile.
     pub async fn wait_job(&mut self, job: JobId, mut on_change: impl FnMut(&JobRow)) -> Result<JobRow, ClientError> {
-        self.send(&Request::WaitJob { job }).await?;
+        self.open(&Request::WaitJob { job }).await?;
         // The first answer comes at once; how long a job takes nobody knows.
         let mut reply = self.answer().await?;
         loop {
@@ -236,14 +356,16 @@ impl Client {
     }
 
     async fn submitted(&mut self) -> Result<JobId, ClientError> {
-        match self.answer().await? {
+        let answer = self.answer().await;
+        self.line.end_request();
+        match answer? {
             Reply::Submitted { job, .. } => Ok(job),
             _ => Err(ClientError::Unexpected { asked: "job submit" }),
         }
     }
 
     async fn send(&mut self, request: &Request) -> Result<(), ClientError> {
-        match self.to.send(request).await {
+        match self.line.send(request).await {
             Ok(()) => Ok(()),
             Err(error @ (StreamError::Frame(_) | StreamError::TooLong { .. })) => {
                 Err(ClientError::TooLarge(Box::new(error)))
@@ -256,26 +378,22 @@ impl Client {
         match tokio::time::timeout(ANSWER_DEADLINE, self.next()).await {
             Ok(reply) => reply,
             Err(_) => Err(ClientError::Silent {
-                path: self.path.clone(),
+                at: self.at.clone(),
                 after: ANSWER_DEADLINE,
             }),
         }
     }
 
-    async fn next(&mut self) -> Result<Reply, ClientError> {
-        match self.from.recv::<Reply>().await {
-            Ok(Some(Reply::Refused(refusal))) => Err(ClientError::Refused(refusal)),
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(self.lost(None)),
-            Err(error) => Err(self.lost(Some(error))),
-        }
-    }
-
     fn lost(&self, source: Option<StreamError>) -> ClientError {
-        ClientError::Lost {
-            path: self.path.clone(),
-            source: source.map(Box::new),
-        }
+        ClientError::of_stream(self.at.clone(), source)
+    }
+}
+
+async fn open_socket(path: PathBuf) -> Result<Line, ClientError> {
+    match UnixStream::connect(&path).await {
+        Ok(stream) => Ok(Line::of_socket(split_socket(stream))),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied { path }),
+        Err(cause) => Err(ClientError::NoHead { path, cause }),
     }
 }
 

@@ -6,6 +6,7 @@ use proto::ids::GroupName;
 use crate::args::UsageError;
 use crate::client::ClientError;
 use crate::local::LocalError;
+use crate::login::LoginError;
 use crate::place::PlaceError;
 
 /// How the program ends.
@@ -31,6 +32,8 @@ pub enum Exit {
     Internal,
     /// Ended by the user.
     Interrupted,
+    /// The code of the program that was waited for, never 0.
+    Program(u8),
 }
 
 impl Exit {
@@ -48,6 +51,7 @@ impl Exit {
             Self::Busy => 7,
             Self::Internal => 70,
             Self::Interrupted => 130,
+            Self::Program(code) => code,
         }
     }
 }
@@ -64,6 +68,20 @@ pub enum CliError {
     /// The head node did not answer, or said no.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Logging in or out.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A file of this machine.
+    #[error("{doing} {} is not possible", .path.display())]
+    Files {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Starting or stopping a cluster here.
     #[error(transparent)]
     Local(#[from] LocalError),
@@ -75,6 +93,20 @@ pub enum CliError {
         /// All that are there.
         known: Vec<GroupName>,
     },
+    /// A node that is not there.
+    #[error("there is no node '{node}'{}; see 'node list'", .nearest.as_ref().map(|name| format!("; did you mean '{name}'?")).unwrap_or_default())]
+    NoNode {
+        /// As given.
+        node: proto::ids::NodeName,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+    /// Nothing was selected that answers.
+    #[error("{}; see 'node list'", no_nodes(.silent))]
+    NoNodes {
+        /// Those that were meant and do not answer.
+        silent: Vec<proto::ids::NodeName>,
+    },
     /// No randomness for the id of a submission.
     #[error("no random id for the submission can be made; give one with --submission-id")]
     NoRandom(#[source] std::io::Error),
@@ -84,6 +116,27 @@ pub enum CliError {
     /// Tokio cannot start.
     #[error("this process cannot wait for sockets")]
     Runtime(#[source] std::io::Error),
+    /// Fields of an output that there are none of.
+    #[error(transparent)]
+    Fields(#[from] crate::render::FieldError),
+    /// 'last' of nothing.
+    #[error("you have no job yet; 'job list --all' shows all that you may see")]
+    NoJobs,
+    /// A range, or a filter, that nothing fits.
+    #[error("there is no such job or task; see 'job list --all'")]
+    NothingMeant,
+    /// A terminal was asked for.
+    #[error("-t needs a terminal, and standard input is none; write -i alone to send what comes from there")]
+    NoTerminal,
+    /// Input for a task that takes none.
+    #[error("task {task} takes no input, it was submitted without -i and -t; 'task tail -f {task}' shows its output")]
+    NotInteractive {
+        /// Which.
+        task: proto::ids::TaskId,
+    },
+    /// The terminal cannot be set.
+    #[error("the terminal cannot be set to pass on every key")]
+    Terminal(#[source] std::io::Error),
     /// Control-C.
     #[error("interrupted; {note}")]
     Interrupted {
@@ -101,8 +154,13 @@ impl CliError {
             Self::Place(error) => error.exit(),
             Self::Client(error) => error.exit(),
             Self::Local(error) => error.exit(),
-            Self::NoGroup { .. } => Exit::NotFound,
-            Self::NoRandom(_) | Self::Output(_) | Self::Runtime(_) => Exit::Internal,
+            Self::Login(error) => error.exit(),
+            Self::Files { .. } => Exit::Failed,
+            Self::NoGroup { .. } | Self::NoNode { .. } | Self::NoNodes { .. } => Exit::NotFound,
+            Self::NoRandom(_) | Self::Output(_) | Self::Runtime(_) | Self::Terminal(_) => Exit::Internal,
+            Self::Fields(_) | Self::NoTerminal => Exit::Usage,
+            Self::NoJobs | Self::NothingMeant => Exit::NotFound,
+            Self::NotInteractive { .. } => Exit::WrongState,
             Self::Interrupted { .. } => Exit::Interrupted,
         }
     }
@@ -130,6 +188,14 @@ fn listed(groups: &[GroupName]) -> String {
         return "none; 'nodegroup add GROUP NODE...' makes one".to_owned();
     }
     groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn no_nodes(silent: &[proto::ids::NodeName]) -> String {
+    if silent.is_empty() {
+        return "no node was selected".to_owned();
+    }
+    let names = silent.iter().map(ToString::to_string).collect::<Vec<_>>();
+    format!("none of the selected nodes answers: {}", names.join(", "))
 }
 
 /// The exit code of a refusal.

@@ -1,4 +1,5 @@
-//! The command line: `muster`, answering also as `job`, `task`, `node`, `nodegroup` and `pool`.
+//! The command line: `muster`, answering also as `job`, `task`, `node`, `nodegroup`, `pool`, `clusrun`, `cluscfg` and
+//! `hpcfwutil`.
 //!
 //! ```text
 //!   words -> args (plain values) -> request (checked) -> command (asks, or acts here) -> answer -> render (text)
@@ -13,10 +14,13 @@ pub mod client;
 pub mod command;
 pub mod exit;
 mod local;
+pub mod login;
 pub mod place;
 mod remark;
 pub mod render;
 pub mod request;
+pub mod script;
+mod terminal;
 mod value;
 
 use std::ffi::OsString;
@@ -25,8 +29,9 @@ use answer::Answer;
 use args::{Invocation, UsageError};
 use exit::{CliError, Exit};
 use place::Surroundings;
-use render::Look;
-use request::{Command, Globals};
+use render::Zone;
+use request::{ClusterCommand, Command, Globals, Here, JobCommand, TaskCommand, Then};
+use value::Clock;
 
 /// Runs a whole command line, the program's name first, prints, and says how it went.
 #[must_use]
@@ -40,6 +45,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
     let name = program.rsplit('/').next().unwrap_or(&program).to_owned();
     match carry_out(&program, words) {
         Ok(exit) => exit,
+        // A reader that has gone away has got what it wanted.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => {
             render::say(&name, &error.chain());
             error.exit()
@@ -49,21 +56,32 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
 
 fn carry_out(program: &str, words: impl Iterator<Item = OsString>) -> Result<Exit, CliError> {
     let words = words.map(text).collect::<Result<Vec<_>, _>>()?;
-    let (answer, form) = match args::parse(program, &words)? {
-        Invocation::Help(topic) => (Answer::Help(topic.text(render::help_width())), render::Form::Table),
+    let (answer, look) = match args::parse(program, &words)? {
+        Invocation::Help(topic) => (
+            Answer::Help(topic.text(render::help_width())),
+            Globals::default().look(),
+        ),
         Invocation::Version => (
             Answer::Help(format!("muster {}\n", env!("CARGO_PKG_VERSION"))),
-            render::Form::Table,
+            Globals::default().look(),
         ),
         Invocation::Do { verb, options, words } => {
             let globals = Globals::of(&options)?;
             // Without a directory of its own the advice is less exact, nothing else.
             let here = std::env::current_dir().ok();
-            let command = request::checked(verb, &options, &words, here.as_deref().and_then(|path| path.to_str()))?;
-            (act(command, &globals)?, globals.form)
+            let here = Here {
+                directory: here.and_then(|path| path.to_str().map(str::to_owned)),
+                clock: Clock {
+                    now: render::now(),
+                    zone: Zone::Local,
+                },
+                script: script::read,
+            };
+            let command = request::checked(verb, &options, &words, &here)?;
+            (act(command, &globals)?, globals.look())
         }
     };
-    let printed = render::render(&answer, &Look::of_process(form));
+    let printed = render::render(&answer, &look)?;
     render::emit(&printed).map_err(CliError::Output)?;
     Ok(answer.exit())
 }
@@ -74,6 +92,9 @@ fn text(word: OsString) -> Result<String, UsageError> {
     })
 }
 
+/// Turns of the runtime after the command: far more than one packet needs, and of no weight where there is none.
+const TURNS: usize = 32;
+
 fn act(command: Command, globals: &Globals) -> Result<Answer, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -82,21 +103,44 @@ fn act(command: Command, globals: &Globals) -> Result<Answer, CliError> {
     let note = interruption(&command);
     let around = Surroundings::read();
     runtime.block_on(async {
-        tokio::select! {
+        let answer = tokio::select! {
             answer = command::run(command, globals, &around) => answer,
             // Failing to listen for Control-C leaves the system's own way to end us.
-            Ok(()) = tokio::signal::ctrl_c() => Err(CliError::Interrupted { note }),
+            Ok(()) = tokio::signal::ctrl_c(), if note.is_some() => {
+                Err(CliError::Interrupted { note: note.unwrap_or_default() })
+            }
+        };
+        // Connections over the network were dropped by now; a few turns let the head node be told, which else would keep
+        // them until they are silent for too long.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
         }
+        answer
     })
 }
 
-/// What goes on when this program is interrupted.
-fn interruption(command: &Command) -> String {
-    match command {
-        Command::JobWait(job) => format!("job {job} goes on; 'job cancel {job}' ends it"),
-        Command::Up(_) => "what was started runs on; 'muster up' again completes it, 'muster down' stops it".to_owned(),
-        Command::Down { .. } => "some of it may still run; 'muster down' again stops it".to_owned(),
-        Command::JobSubmit(_) => "whether the job was taken is not known; see 'job list'".to_owned(),
+/// What goes on when this program is interrupted; none for commands that hear of it themselves.
+fn interruption(command: &Command) -> Option<String> {
+    Some(match command {
+        Command::Cluster(ClusterCommand::ClusRun(_)) => return None,
+        Command::Cluster(ClusterCommand::Events { .. }) => "the cluster goes on".to_owned(),
+        Command::Job(JobCommand::Submit(submission)) if matches!(submission.then, Then::Wait | Then::Attach) => {
+            return None;
+        }
+        Command::Job(JobCommand::SubmitMade { then: Then::Wait, .. }) | Command::Task(TaskCommand::Attach(_)) => {
+            return None;
+        }
+        Command::Job(JobCommand::Wait(_) | JobCommand::Watch(_)) => "the jobs go on; 'job cancel' ends them".to_owned(),
+        Command::Task(TaskCommand::Tail(_)) => "the tasks go on".to_owned(),
+        Command::Job(JobCommand::List { .. } | JobCommand::View(_) | JobCommand::ListTasks(_))
+        | Command::Task(TaskCommand::List(_) | TaskCommand::View { .. }) => "nothing was changed".to_owned(),
+        Command::Cluster(ClusterCommand::Up(_)) => {
+            "what was started runs on; 'muster up' again completes it, 'muster down' stops it".to_owned()
+        }
+        Command::Cluster(ClusterCommand::Down { .. }) => {
+            "some of it may still run; 'muster down' again stops it".to_owned()
+        }
+        Command::Job(JobCommand::Submit(_)) => "whether the job was taken is not known; see 'job list'".to_owned(),
         _ => "whether the request was carried out is not known".to_owned(),
-    }
+    })
 }

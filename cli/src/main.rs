@@ -1,4 +1,4 @@
-//! `muster`, and by the name it is called: `job`, `task`, `node`, `nodegroup`, `pool`.
+//! `muster`, and by the name it is called: `job`, `task`, `node`, `nodegroup`, `pool`, `clusrun`, `cluscfg`, `hpcfwutil`.
 
 use std::process::ExitCode;
 

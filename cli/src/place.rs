@@ -1,20 +1,25 @@
-//! Where the cluster is: the head node's socket and the state folder. Pure; the surroundings come in as arguments.
+//! Where the cluster is: the head node's socket, or a log-in at another machine. Looks at files, asks nobody; the
+//! surroundings come in as arguments.
 //!
 //! ```text
-//!   --scheduler HOST ........................ another machine: refused, there is no remote login yet
+//!   --scheduler HOST[:PORT] ................. another machine: the log-in there
 //!   --socket PATH ........................... that socket
 //!   --state DIR ............................. head/head.sock in that folder
 //!   MUSTER_SOCKET ........................... that socket
-//!   CCP_SCHEDULER names another machine ..... refused
-//!   MUSTER_STATE, the usual place ........... head/head.sock in that folder
+//!   MUSTER_SCHEDULER, CCP_SCHEDULER ......... another machine: the log-in there
+//!   MUSTER_STATE, the usual place ........... head/head.sock in that folder, when it is there
+//!   nothing of all that ..................... the newest log-in
 //! ```
 //!
 //! An explicit word of this cluster beats `CCP_SCHEDULER`, which may be left over in a profile; `CCP_SCHEDULER` beats the
-//! usual place, because a job must not land on another cluster in silence.
+//! usual place, because a job must not land on another cluster in silence. On the head node's own machine the socket goes
+//! before a log-in: there the kernel proves who asks.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
+use crate::login::{Logins, Remote};
 use crate::request::Globals;
 
 /// The folder of a cluster that runs as a system service.
@@ -27,8 +32,12 @@ pub struct Surroundings {
     pub socket: Option<PathBuf>,
     /// `MUSTER_STATE`
     pub state: Option<PathBuf>,
+    /// `MUSTER_SCHEDULER`
+    pub own_scheduler: Option<String>,
     /// `CCP_SCHEDULER`
     pub scheduler: Option<String>,
+    /// `XDG_CONFIG_HOME`
+    pub xdg_config: Option<PathBuf>,
     /// `XDG_STATE_HOME`
     pub xdg_state: Option<PathBuf>,
     /// `HOME`
@@ -48,10 +57,13 @@ impl Surroundings {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
+        let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             socket: path("MUSTER_SOCKET"),
             state: path("MUSTER_STATE"),
-            scheduler: std::env::var("CCP_SCHEDULER").ok().filter(|value| !value.is_empty()),
+            own_scheduler: text("MUSTER_SCHEDULER"),
+            scheduler: text("CCP_SCHEDULER"),
+            xdg_config: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
             xdg_state: path("XDG_STATE_HOME").filter(|path| path.is_absolute()),
             home: path("HOME"),
             is_root: nix::unistd::geteuid().is_root(),
@@ -69,7 +81,8 @@ impl Surroundings {
 pub enum PlaceError {
     /// Another machine.
     #[error(
-        "no credential for the cluster at {host} ({named_by}): run this on the head node; remote login comes with `muster login`"
+        "no credential for the cluster at {host} ({named_by}): have 'muster user token NAME' typed on the head node, then \
+         type 'muster login {host} TOKEN' here"
     )]
     Remote {
         /// Its name.
@@ -91,18 +104,107 @@ impl PlaceError {
     }
 }
 
-/// The head node's socket. `is_there` tells whether a folder exists.
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The socket of a head node on this machine.
+    Socket(PathBuf),
+    /// A head node elsewhere, by a log-in.
+    Remote(Remote),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Remote(remote) => remote.fmt(f),
+        }
+    }
+}
+
+impl From<PathBuf> for Target {
+    fn from(socket: PathBuf) -> Self {
+        Self::Socket(socket)
+    }
+}
+
+impl From<&PathBuf> for Target {
+    fn from(socket: &PathBuf) -> Self {
+        Self::Socket(socket.clone())
+    }
+}
+
+impl From<&Path> for Target {
+    fn from(socket: &Path) -> Self {
+        Self::Socket(socket.to_owned())
+    }
+}
+
+impl From<&Self> for Target {
+    fn from(target: &Self) -> Self {
+        target.clone()
+    }
+}
+
+/// Whom to ask.
 ///
 /// # Errors
-/// When the command line or the surroundings name another machine.
-pub fn socket(
+/// When the command line or the surroundings name a machine where nobody is logged in.
+pub fn target(globals: &Globals, around: &Surroundings) -> Result<Target, PlaceError> {
+    find(globals, around, &Logins::of(around), Path::exists)
+}
+
+fn find(
+    globals: &Globals,
+    around: &Surroundings,
+    logins: &Logins,
+    is_there: impl Fn(&Path) -> bool,
+) -> Result<Target, PlaceError> {
+    let named = [
+        (&globals.scheduler, "--scheduler"),
+        (&around.own_scheduler, "MUSTER_SCHEDULER"),
+        (&around.scheduler, "CCP_SCHEDULER"),
+    ];
+    let nearer = globals.socket.is_some() || globals.state.is_some() || around.socket.is_some();
+    for (scheduler, named_by) in named {
+        let Some(host) = scheduler else { continue };
+        if named_by != "--scheduler" && nearer {
+            break;
+        }
+        if !is_here(host, &around.hostname) {
+            let remote = logins.at(host).ok_or_else(|| PlaceError::Remote {
+                host: host.clone(),
+                named_by,
+            })?;
+            return Ok(Target::Remote(remote));
+        }
+        // A log-in at this machine's own name counts where its socket is not to be had, as within a container.
+        let socket = own_socket(globals, around, &is_there)?;
+        return match logins.at(host) {
+            Some(remote) if !nearer && !is_there(&socket) => Ok(Target::Remote(remote)),
+            _ => Ok(Target::Socket(socket)),
+        };
+    }
+    let socket = own_socket(globals, around, &is_there)?;
+    if nearer || around.state.is_some() || is_there(&socket) {
+        return Ok(Target::Socket(socket));
+    }
+    Ok(logins.newest().map_or(Target::Socket(socket), Target::Remote))
+}
+
+/// The socket of the head node on this machine, there or not.
+///
+/// # Errors
+/// When nothing says where it could be.
+pub fn socket(globals: &Globals, around: &Surroundings) -> Result<PathBuf, PlaceError> {
+    own_socket(globals, around, Path::exists)
+}
+
+fn own_socket(
     globals: &Globals,
     around: &Surroundings,
     is_there: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, PlaceError> {
-    if let Some(host) = &globals.scheduler {
-        local_only(host, "--scheduler", &around.hostname)?;
-    }
     // The command line is nearer than the surroundings.
     if let Some(socket) = &globals.socket {
         return Ok(socket.clone());
@@ -113,11 +215,8 @@ pub fn socket(
     if let Some(socket) = &around.socket {
         return Ok(socket.clone());
     }
-    if let (None, Some(host)) = (&globals.scheduler, &around.scheduler) {
-        local_only(host, "CCP_SCHEDULER", &around.hostname)?;
-    }
     let own = state(globals, around)?;
-    let folder = if around.state.is_some() || is_there(&own) {
+    let folder = if around.state.is_some() || is_there(&own.join("head")) {
         own
     } else {
         PathBuf::from(SYSTEM)
@@ -143,124 +242,22 @@ pub fn state(globals: &Globals, around: &Surroundings) -> Result<PathBuf, PlaceE
     base.map(|base| base.join("muster")).ok_or(PlaceError::NoState)
 }
 
-fn local_only(host: &str, named_by: &'static str, hostname: &str) -> Result<(), PlaceError> {
+/// Whether a name, with or without a port, is this machine's.
+fn is_here(host: &str, hostname: &str) -> bool {
     let bare = if host.starts_with('[') || host.matches(':').count() > 1 {
         host.trim_start_matches('[').split(']').next().unwrap_or(host)
     } else {
         host.split(':').next().unwrap_or(host)
     };
     let short = |name: &str| name.split('.').next().unwrap_or(name).to_ascii_lowercase();
-    let is_here = matches!(bare, "." | "::1")
+    matches!(bare, "." | "::1")
         || bare.eq_ignore_ascii_case("localhost")
         || bare
             .parse()
             .is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
         || bare.eq_ignore_ascii_case(hostname)
-        || (!hostname.is_empty() && !bare.contains('.') && short(bare) == short(hostname));
-    if is_here {
-        Ok(())
-    } else {
-        Err(PlaceError::Remote {
-            host: host.to_owned(),
-            named_by,
-        })
-    }
+        || (!hostname.is_empty() && !bare.contains('.') && short(bare) == short(hostname))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn around() -> Surroundings {
-        Surroundings {
-            home: Some("/home/a".into()),
-            hostname: "head1.lab".to_owned(),
-            ..Surroundings::default()
-        }
-    }
-
-    fn found(globals: &Globals, around: &Surroundings) -> PathBuf {
-        socket(globals, around, |_| true).expect("a place")
-    }
-
-    #[test]
-    fn the_nearest_word_counts() {
-        let mut globals = Globals::default();
-        let mut around = around();
-        assert_eq!(
-            found(&globals, &around),
-            Path::new("/home/a/.local/state/muster/head/head.sock")
-        );
-        around.xdg_state = Some("/x".into());
-        assert_eq!(found(&globals, &around), Path::new("/x/muster/head/head.sock"));
-        assert_eq!(
-            socket(&globals, &around, |_| false),
-            Ok("/var/lib/muster/head/head.sock".into())
-        );
-        around.state = Some("/s".into());
-        assert_eq!(socket(&globals, &around, |_| false), Ok("/s/head/head.sock".into()));
-        around.socket = Some("/sock".into());
-        assert_eq!(found(&globals, &around), Path::new("/sock"));
-        globals.socket = Some("/other".into());
-        assert_eq!(found(&globals, &around), Path::new("/other"));
-        let root = Surroundings {
-            is_root: true,
-            ..Surroundings::default()
-        };
-        assert_eq!(
-            found(&Globals::default(), &root),
-            Path::new("/var/lib/muster/head/head.sock")
-        );
-        assert_eq!(
-            state(&Globals::default(), &Surroundings::default()),
-            Err(PlaceError::NoState)
-        );
-    }
-
-    #[test]
-    fn another_machine_needs_a_credential() {
-        let scheduler = |host: &str| Globals {
-            scheduler: Some(host.to_owned()),
-            ..Globals::default()
-        };
-        for here in [
-            "localhost",
-            "127.0.0.1",
-            "127.0.0.1:8745",
-            "::1",
-            "[::1]:8745",
-            "HEAD1",
-            "head1.lab",
-            "Head1.lab:1",
-        ] {
-            assert!(socket(&scheduler(here), &around(), |_| true).is_ok(), "{here}");
-        }
-        for far in ["far.example", "head1.other", "10.0.0.1", "2001:db8::1"] {
-            let error = socket(&scheduler(far), &around(), |_| true).expect_err(far);
-            assert_eq!(error.exit(), Exit::Forbidden);
-            assert!(error.to_string().contains("no credential for the cluster at") && error.to_string().contains(far));
-        }
-    }
-
-    #[test]
-    fn a_profile_is_heard_unless_something_nearer_speaks() {
-        let mut around = Surroundings {
-            scheduler: Some("far.example".to_owned()),
-            ..around()
-        };
-        assert!(socket(&Globals::default(), &around, |_| true).is_err());
-        let here = Globals {
-            scheduler: Some("localhost".to_owned()),
-            ..Globals::default()
-        };
-        assert!(socket(&here, &around, |_| true).is_ok());
-        let folder = Globals {
-            state: Some("/s".into()),
-            ..Globals::default()
-        };
-        assert_eq!(found(&folder, &around), Path::new("/s/head/head.sock"));
-        around.socket = Some("/sock".into());
-        assert!(socket(&Globals::default(), &around, |_| true).is_ok());
-        assert_eq!(found(&folder, &around), Path::new("/s/head/head.sock"));
-    }
-}
+mod tests;

@@ -1,27 +1,41 @@
-//! Remarks on a submission: what is probably meant otherwise than it was typed. The job is taken as it is.
+//! Remarks on a task that is submitted: what is probably meant otherwise than it was typed. It is taken as it is.
 //!
 //! Only slips that fail late and puzzling are worth a remark; whatever could be refused is refused in `request`.
 
-use crate::request::Submission;
+use proto::model::task::TaskSpec;
 
-impl Submission {
-    /// A line for each.
-    #[must_use]
-    pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if let (None, Some(program)) = (&self.task.workdir, relative_program(&self.task.command)) {
-            remarks.push(format!(
-                "the task starts in a new folder of its own; {program} will not be there: give /workdir:$PWD"
-            ));
-        }
-        let words = self.task.command.iter();
-        if let Some(name) = words.filter_map(|word| percent_variable(word)).next() {
-            remarks.push(format!(
-                "%{name}% is not expanded, no shell reads the command line: write sh -c '... ${name}'"
-            ));
-        }
-        remarks
+/// A line for each.
+pub(crate) fn on(task: &TaskSpec) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let carried = task.script.is_some();
+    if let (None, Some(program)) = (&task.workdir, relative_program(&task.command).filter(|_| !carried)) {
+        remarks.push(format!(
+            "the task starts in a new folder of its own; {program} will not be there: give /workdir:$PWD"
+        ));
     }
+    let words = task.command.iter();
+    if let Some(name) = words.filter_map(|word| percent_variable(word)).next() {
+        remarks.push(format!(
+            "%{name}% is not expanded, no shell reads the command line: write sh -c '... ${name}'"
+        ));
+    }
+    if task.sweep.is_some() && !uses_step(task) {
+        remarks.push(
+            "no '*' stands anywhere, so that every step does the same; the step is in CCP_TASKINSTANCEID".to_owned(),
+        );
+    }
+    remarks
+}
+
+/// Whether steps differ by anything but their variable. A script reads the variable.
+fn uses_step(task: &TaskSpec) -> bool {
+    let paths = [&task.workdir, &task.stdin, &task.stdout, &task.stderr];
+    task.script.is_some()
+        || task
+            .command
+            .iter()
+            .any(|word| word.contains('*') || word.contains("CCP_TASKINSTANCEID"))
+        || paths.into_iter().flatten().any(|path| path.contains('*'))
 }
 
 /// The program, or what mpiexec shall start, when it is a path from the directory of the task.
@@ -57,28 +71,19 @@ fn percent_variable(word: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Invocation, parse};
-    use crate::request::{Command, checked};
 
-    fn submitted(line: &str) -> Submission {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let Ok(Invocation::Do { verb, options, words }) = parse(&words[0], &words[1..]) else {
-            panic!("{line}");
-        };
-        match checked(verb, &options, &words, None) {
-            Ok(Command::JobSubmit(submission)) => *submission,
-            other => panic!("{other:?}"),
-        }
+    fn task(line: &str) -> TaskSpec {
+        TaskSpec::of_command(line.split_whitespace().map(str::to_owned).collect())
     }
 
     #[test]
     fn what_is_probably_meant_otherwise_is_said() {
-        let remarks = |line: &str| submitted(line).remarks().join("; ");
+        let remarks = |line: &str| on(&task(line)).join("; ");
         for relative in [
-            "job submit ./prog",
-            "job submit ../bin/prog x",
-            "job submit mpiexec -c 1 -l ./prog",
-            "job submit /usr/bin/mpiexec ./prog",
+            "./prog",
+            "../bin/prog x",
+            "mpiexec -c 1 -l ./prog",
+            "/usr/bin/mpiexec ./prog",
         ] {
             let said = remarks(relative);
             assert!(
@@ -87,15 +92,25 @@ mod tests {
             );
         }
         for fine in [
-            "job submit /workdir:/w ./prog",
-            "job submit prog ./input",
-            "job submit mpiexec -wdir /w ./prog",
-            "job submit date +%H%M%S",
-            "job submit echo 5% of 7%",
+            "prog ./input",
+            "mpiexec -wdir /w ./prog",
+            "date +%H%M%S",
+            "echo 5% of 7%",
         ] {
             assert_eq!(remarks(fine), "", "{fine}");
         }
-        let said = remarks("job submit echo a%CCP_TASKID%b");
+        let mut elsewhere = task("./prog");
+        elsewhere.workdir = Some("/w".to_owned());
+        assert!(on(&elsewhere).is_empty());
+        let mut carried = task("./run.sh");
+        carried.script = Some("#!/bin/sh\n".to_owned());
+        assert!(on(&carried).is_empty());
+        let mut sweep = task("prog");
+        sweep.sweep = proto::model::sweep::Sweep::new(1, 9, 1).ok();
+        assert!(on(&sweep).concat().contains("every step does the same"));
+        sweep.stdout = Some("/o/*".to_owned());
+        assert!(on(&sweep).is_empty());
+        let said = remarks("echo a%CCP_TASKID%b");
         assert!(
             said.contains("%CCP_TASKID% is not expanded") && said.contains("$CCP_TASKID'"),
             "{said}"

@@ -1,9 +1,15 @@
 //! Values of options as people write them, read to types that cannot be wrong. Pure; each refusal says what to type.
 
+mod amount;
+mod moment;
+
 use proto::hostlist;
 use proto::ids::{GroupName, NodeName};
 use proto::model::job::{Env, Priority};
 use proto::units::Millis;
+
+pub(crate) use amount::{Amount, amount, cores_span, exit_codes, memory_span, order_by, sweep};
+pub(crate) use moment::{Clock, moment_after, moment_before};
 
 /// HPC Pack's names for priorities.
 const PRIORITIES: [(&str, i32); 5] = [
@@ -28,9 +34,49 @@ pub(crate) enum ValueError {
         /// The most.
         most: u32,
     },
-    /// HPC Pack's `min-max`.
-    #[error("a range is not supported yet; give one number")]
-    Range,
+    /// A number, or `min-max`.
+    #[error("use a whole number from {least} to {most}, or two with a dash between: 2-8")]
+    Amount {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// HPC Pack's `*`.
+    #[error("'*', calculated from the tasks, is not built yet; give numbers")]
+    Star,
+    /// `8-2`
+    #[error("its end is before its start; write {last}-{first}")]
+    Backwards {
+        /// What stands first.
+        first: u64,
+        /// What stands last.
+        last: u64,
+    },
+    /// Not an index of a sweep.
+    #[error("use 1-100, 1-100:5 for every fifth, or 100 for 1-100")]
+    Sweep,
+    /// An index that is out of bounds.
+    #[error(transparent)]
+    SweepBounds(#[from] proto::model::sweep::SweepError),
+    /// Not exit codes.
+    #[error("use codes and ranges with commas between, for example 0,5..9")]
+    ExitCodes,
+    /// Exit codes that are out of bounds.
+    #[error(transparent)]
+    ExitCodesBounds(#[from] proto::model::task::ExitCodesError),
+    /// Not keys of an order.
+    #[error("use cores, -cores, memory or -memory, several with commas between")]
+    OrderBy,
+    /// Not a moment to come.
+    #[error("use minutes from now, +2h, 18:30, 2026-12-01 or '2026-12-01 08:00', or now")]
+    Moment,
+    /// Not a moment that was.
+    #[error("use -2h, -1d, 08:00, 2026-12-01 or '2026-12-01 08:00'")]
+    Past,
+    /// A moment that is over.
+    #[error("that is over; give a moment to come, or now")]
+    Over,
     /// Not a priority.
     #[error(
         "use 0 to 4000, or Lowest, BelowNormal, Normal, AboveNormal or Highest, or one of them with an offset such as Normal+50"
@@ -95,16 +141,6 @@ pub(crate) enum ValueError {
 pub(crate) fn number(text: &str, least: u32, most: u32) -> Result<u32, ValueError> {
     let read = text.parse().ok().filter(|number| (least..=most).contains(number));
     read.ok_or(ValueError::Number { least, most })
-}
-
-/// How many nodes or cores. HPC Pack's `min-max` and `*` are known, and not built.
-pub(crate) fn amount(text: &str) -> Result<u32, ValueError> {
-    let is_end = |end: &str| end == "*" || end.bytes().all(|b| b.is_ascii_digit());
-    match text.split_once('-') {
-        Some((from, to)) if !from.is_empty() && is_end(from) && is_end(to) => Err(ValueError::Range),
-        _ if text == "*" => Err(ValueError::Range),
-        _ => number(text, 1, 1_000_000),
-    }
 }
 
 /// HPC Pack's number or name, with an offset.
@@ -233,6 +269,21 @@ pub(crate) fn groups(text: &str) -> Result<Vec<GroupName>, ValueError> {
     }
 }
 
+/// Names of tasks, with commas between.
+pub(crate) fn names(text: &str) -> Result<Vec<String>, ValueError> {
+    let names: Vec<String> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        Err(ValueError::Empty)
+    } else {
+        Ok(names)
+    }
+}
+
 /// Names with commas between, and `n[1-4]`.
 pub(crate) fn nodes(text: &str) -> Result<Vec<NodeName>, ValueError> {
     let names = hostlist::expand(text)?;
@@ -324,24 +375,6 @@ mod tests {
             "Normal+99999999999",
         ] {
             assert_eq!(hpc(wrong), Err(ValueError::Priority), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn amounts() {
-        assert_eq!(amount("4"), Ok(4));
-        for range in ["2-4", "2-*", "*-4", "*"] {
-            assert_eq!(amount(range), Err(ValueError::Range), "{range}");
-        }
-        for wrong in ["0", "-4", "four", "4x", "", "99999999999"] {
-            assert_eq!(
-                amount(wrong),
-                Err(ValueError::Number {
-                    least: 1,
-                    most: 1_000_000
-                }),
-                "{wrong}"
-            );
         }
     }
 

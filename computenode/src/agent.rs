@@ -5,6 +5,9 @@
 //!
 //! [`supervisor`]: crate::supervisor
 
+mod membership;
+mod starts;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -27,7 +30,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use transport::control::FrameWriter;
 
-use crate::account::{Account, AccountError, Accounts, look_up_later};
+use crate::account::{Account, AccountError, Accounts};
+use crate::attempts::{Attempts, Stage};
 use crate::config::{Config, Flags};
 use crate::directory::NodeDirectory;
 use crate::environment::NodeFacts;
@@ -37,11 +41,13 @@ use crate::kept::Kept;
 use crate::launch::{Launches, ProxyWanted};
 use crate::link::{Brought, HeadLine, Link, Member, address_towards};
 use crate::open_files::OpenFiles;
+use crate::probe::Prober;
+use crate::questions::Answers;
+use crate::renewal::Credential;
 use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{FromSpawner, ToSpawner};
 use crate::spawner_line::{Connected, Heard, News, SpawnerLine, listen};
 use crate::supervisor::{Command, Supervisor};
-use crate::workdir::{ProxyStart, proxy_order, root_order};
 use crate::{commands, inventory};
 
 /// How many wake-ups may wait; whoever brings more waits.
@@ -64,6 +70,22 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(10);
 
 /// How long the head node may take from our hello to its welcome.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The head node took this node out of the cluster. Starting the agent again does not help.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this node was taken out of the cluster: {reason}; to join again, paste here what 'muster node join-command' prints on \
+     the head node"
+)]
+pub struct Removed {
+    /// In the head node's words.
+    pub reason: String,
+}
+
+impl Removed {
+    /// Of the agent's process, so that whoever minds it does not start it again.
+    pub const EXIT_CODE: u8 = 3;
+}
 
 /// What the loop wakes on.
 #[derive(Debug)]
@@ -107,11 +129,20 @@ enum Purpose {
 /// # Errors
 /// When the settings are wrong, the node may not join, or the machine does not let it work.
 pub fn start(flags: Flags) -> anyhow::Result<()> {
+    if flags.background {
+        // A group leader, which this is when a person starts it in a shell, keeps its session.
+        let _ = nix::unistd::setsid();
+    }
     let config = flags.checked()?;
     let directory = NodeDirectory::open(&config.dir)?;
+    if let Ok(reason) = std::fs::read_to_string(directory.removed()) {
+        bail!(Removed { reason });
+    }
     // What this process makes is for nobody else, unless a mode is set.
     umask(Mode::from_bits_truncate(0o077));
     let _lock = lock(&directory)?;
+    // Of the agent before this one.
+    let _ = std::fs::remove_file(directory.agent_ready());
     commands::link(&directory).context("linking the commands of tasks")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(run(config, directory));
@@ -144,15 +175,20 @@ async fn run(config: Config, directory: NodeDirectory) -> anyhow::Result<()> {
         () = either(&mut signals) => return Ok(()),
     };
     let (wakes, waiting) = mpsc::channel(WAKES_AHEAD);
-    let files = Files::new(directory.clone());
+    let credential = member.credential.clone();
+    let attempts = Attempts::new();
+    let answers = Answers {
+        files: Files::new(directory.clone(), attempts.clone()),
+        prober: Prober::new(config.address, credential.trust()),
+    };
     let agent = tokio::select! {
-        agent = Agent::begin(config, directory, open_files, &member, wakes.clone()) => agent?,
+        agent = Agent::begin(config, directory, open_files, &member, attempts, wakes.clone()) => agent?,
         () = either(&mut signals) => return Ok(()),
     };
-    let link = tokio::spawn(link.run(member, files, wakes));
-    let ended = agent.serve(waiting, signals, link).await;
+    let link = tokio::spawn(link.run(credential, answers, wakes));
+    agent.serve(waiting, signals, link).await?;
     tracing::info!("agent ended; tasks run on");
-    ended
+    Ok(())
 }
 
 async fn either(signals: &mut (Signal, Signal)) {
@@ -176,6 +212,8 @@ struct Agent {
     inventory: Inventory,
     peer: SocketAddr,
     supervisor: Supervisor,
+    /// What of it those who serve the head node's questions see.
+    attempts: Attempts,
     launches: Launches<Wake>,
     accounts: Accounts,
     /// By owner; the first one asked, the others wait with it.
@@ -192,7 +230,17 @@ struct Agent {
     next_beat: Instant,
     /// When starts are told that wait for the ends of their tasks.
     starts_due: Option<Instant>,
+    credential: Credential,
+    /// When the certificate is looked at.
+    next_renewal: Instant,
+    removal: Option<Removal>,
     wakes: mpsc::Sender<Wake>,
+}
+
+/// The end of this node's membership: its attempts are being ended.
+struct Removal {
+    reason: String,
+    until: Instant,
 }
 
 /// A connection to the head node.
@@ -209,6 +257,7 @@ impl Agent {
         directory: NodeDirectory,
         open_files: Option<OpenFiles>,
         member: &Member,
+        attempts: Attempts,
         wakes: mpsc::Sender<Wake>,
     ) -> anyhow::Result<Self> {
         let head = config.head.clone();
@@ -217,7 +266,8 @@ impl Agent {
             None => tokio::task::spawn_blocking(move || address_towards(&head)).await??,
         };
         let inventory = inventory::take(config.cores);
-        let (launches, peer) = Launches::listen(directory.clone(), member.node, address, wakes.clone())?;
+        let place = (address, config.peer_port);
+        let (launches, peer) = Launches::listen(directory.clone(), member.node, place, wakes.clone())?;
         let facts = NodeFacts {
             name: config.name.clone(),
             address,
@@ -228,6 +278,7 @@ impl Agent {
                 .head_socket
                 .as_ref()
                 .map(|path| path.to_string_lossy().into_owned()),
+            ports: config.ports,
             head: config
                 .head
                 .rsplit_once(':')
@@ -235,12 +286,13 @@ impl Agent {
         };
         let mut agent = Self {
             supervisor: Supervisor::new(member.node, config.name.clone(), inventory.core_ids.clone()),
-            line: SpawnerLine::new(directory.clone(), open_files),
+            line: SpawnerLine::new(directory.clone(), open_files, config.await_spawner),
             config,
             directory,
             facts,
             inventory,
             peer,
+            attempts,
             launches,
             accounts: Accounts::default(),
             for_accounts: BTreeMap::new(),
@@ -253,6 +305,9 @@ impl Agent {
             timing: Timing::default(),
             next_beat: Instant::now(),
             starts_due: None,
+            credential: member.credential.clone(),
+            next_renewal: Instant::now(),
+            removal: None,
             wakes,
         };
         agent.connect_spawner().await?;
@@ -279,15 +334,23 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(self.next_beat) => self.beat(),
                 () = until(self.starts_due) => {}
+                () = tokio::time::sleep_until(self.next_renewal) => self.look_at_certificate(),
+                () = until(self.removal.as_ref().map(|removal| removal.until)) => {}
                 () = either(&mut signals) => return self.leave(&link).await,
                 ended = &mut link => return ended.context("the link to the head node failed")?,
             }
             self.flush().await?;
+            if let Some(reason) = self.removed() {
+                self.leave(&link).await?;
+                bail!(Removed { reason });
+            }
         }
     }
 
     async fn leave(self, link: &JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
         link.abort();
+        // There may be none.
+        let _ = std::fs::remove_file(self.directory.agent_ready());
         if let Some(head) = self.head {
             head.line.end("the agent is ending").await;
         }
@@ -354,6 +417,9 @@ impl Agent {
                 }
             }
             News::Message(message) => {
+                if let FromSpawner::Started { attempt, .. } = message {
+                    self.attempts.started(attempt);
+                }
                 let commands = self.supervisor.spawner(message, wall_clock());
                 self.carry_out(commands);
             }
@@ -380,6 +446,7 @@ impl Agent {
                     inventory: self.inventory.clone(),
                     peer: self.peer,
                     held: self.supervisor.held(),
+                    clock: Some(wall_clock()),
                 };
                 let hello_sent = BootTime::now();
                 line.say(NodeMessage::Hello(Box::new(hello)));
@@ -393,6 +460,8 @@ impl Agent {
             Brought::Lost => {
                 self.supervisor.ungreeted();
                 self.head = None;
+                // Who asks whether this node is connected looks there. It may never have been.
+                let _ = std::fs::remove_file(self.directory.agent_ready());
             }
         }
     }
@@ -404,10 +473,15 @@ impl Agent {
                 cluster,
                 timing,
             } => self.welcome(version, cluster, timing),
+            HeadMessage::Refused { reason } if self.is_welcome() => {
+                tracing::error!("the head node does not renew this node's certificate: {reason}");
+            }
             HeadMessage::Refused { reason } => {
                 tracing::error!("the head node refuses this node: {reason}");
                 self.close_head("refused");
             }
+            HeadMessage::Removed { reason } => self.remove(reason),
+            HeadMessage::Renewed { certificate, authority } => self.renewed(certificate, authority),
             HeadMessage::Orders { orders } => {
                 for order in orders {
                     let commands = self.supervisor.order(order, wall_clock());
@@ -446,11 +520,16 @@ impl Agent {
         if let Err(error) = std::fs::write(self.directory.agent_ready(), std::process::id().to_string()) {
             tracing::warn!(%error, "agent.ready is not written");
         }
+        self.next_renewal = Instant::now();
         self.facts.cluster = cluster;
         for message in self.supervisor.greeted() {
             head.line.say(message);
         }
         self.beat();
+    }
+
+    fn is_welcome(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.heartbeats.is_some())
     }
 
     fn beat(&mut self) {
@@ -510,6 +589,7 @@ impl Agent {
         for command in commands {
             match command {
                 Command::Hold(kept) => {
+                    self.attempts.held(&kept, Stage::Held);
                     self.to_spawner.push(ToSpawner::Hold {
                         attempt: kept.attempt(),
                         kept: kept.to_bytes(),
@@ -518,13 +598,22 @@ impl Agent {
                     });
                     self.serve_launches(&kept);
                 }
-                Command::Serve(kept) => self.serve_launches(&kept),
-                Command::Start(kept) => self.with_account(Purpose::Start(kept)),
+                Command::Serve(kept) => {
+                    self.attempts.held(&kept, Stage::Started);
+                    self.serve_launches(&kept);
+                }
+                Command::Start(kept) => {
+                    self.attempts.held(&kept, Stage::Held);
+                    self.with_account(Purpose::Start(kept));
+                }
                 Command::Refuse { attempt, reason } => self.to_spawner.push(ToSpawner::Refuse { attempt, reason }),
                 Command::Stop { attempt, grace } => self.to_spawner.push(ToSpawner::Stop { attempt, grace }),
                 Command::Release { attempt } => self.to_spawner.push(ToSpawner::Release { attempt }),
                 Command::Forget { attempt } => self.to_spawner.push(ToSpawner::Forget { attempt }),
-                Command::Close { attempt } => self.launches.close(attempt),
+                Command::Close { attempt } => {
+                    self.attempts.over(attempt);
+                    self.launches.close(attempt);
+                }
                 Command::HelloAgain => self.close_head("the node has a new spawner"),
             }
         }
@@ -534,133 +623,6 @@ impl Agent {
     fn serve_launches(&mut self, kept: &Kept) {
         if let Err(error) = self.launches.open(kept) {
             tracing::error!(attempt = %kept.attempt(), task = %kept.order.task, "launches cannot be served: {error:#}");
-        }
-    }
-
-    // --- accounts and starts ---
-
-    fn with_account(&mut self, purpose: Purpose) {
-        let owner = match &purpose {
-            Purpose::Start(kept) => kept.order.owner.clone(),
-            Purpose::Proxy(wanted) => match self.supervisor.alive(wanted.attempt) {
-                Some(kept) => kept.order.owner.clone(),
-                None => return self.fail(purpose, "its allocation is not held here any more"),
-            },
-        };
-        if let Some(account) = self.accounts.recent(&owner) {
-            return self.proceed(purpose, &account);
-        }
-        if self.waiting_for_accounts >= MAX_WAITING_FOR_ACCOUNTS {
-            return self.fail(purpose, "too much waits for the accounts of this node");
-        }
-        self.waiting_for_accounts += 1;
-        let key = (owner.name.clone(), owner.uid, owner.gid);
-        let asked = self.for_accounts.contains_key(&key);
-        self.for_accounts.entry(key).or_default().push(purpose);
-        if !asked {
-            let wakes = self.wakes.clone();
-            tokio::spawn(async move {
-                let found = look_up_later(owner.clone()).await;
-                // Nobody waits when the agent is ending.
-                let _ = wakes.send(Wake::Account { owner, found }).await;
-            });
-        }
-    }
-
-    fn account_found(&mut self, owner: Owner, found: Result<Account, AccountError>) {
-        let waiting = self
-            .for_accounts
-            .remove(&(owner.name.clone(), owner.uid, owner.gid))
-            .unwrap_or_default();
-        self.waiting_for_accounts -= waiting.len();
-        match found {
-            Ok(account) => {
-                let account = Arc::new(account);
-                self.accounts.remember(owner, &account);
-                for purpose in waiting {
-                    self.proceed(purpose, &account);
-                }
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                for purpose in waiting {
-                    self.fail(purpose, &reason);
-                }
-            }
-        }
-    }
-
-    fn proceed(&mut self, purpose: Purpose, account: &Account) {
-        let attempt = match &purpose {
-            Purpose::Start(kept) => kept.attempt(),
-            Purpose::Proxy(wanted) => wanted.attempt,
-        };
-        let Some(kept) = self.supervisor.alive(attempt).cloned() else {
-            return match purpose {
-                // Stopped or released meanwhile: the spawner has been told, and answers that.
-                Purpose::Start(_) => {}
-                Purpose::Proxy(_) => self.fail(purpose, "its allocation is not held here any more"),
-            };
-        };
-        match purpose {
-            Purpose::Start(_) => {
-                let order = root_order(
-                    &self.directory,
-                    &self.facts,
-                    &kept,
-                    account,
-                    self.config.tasks.new_privileges,
-                );
-                match order {
-                    Ok(order) => self.to_spawner.push(ToSpawner::Start(Box::new(order))),
-                    Err(error) => self.fail(purpose, &error.to_string()),
-                }
-            }
-            Purpose::Proxy(wanted) => match self.proxy(&kept, account, &wanted) {
-                Ok(order) => {
-                    self.proxies.insert((wanted.attempt, wanted.launch), wanted.reply);
-                    self.to_spawner.push(order);
-                }
-                Err(error) => self.fail(Purpose::Proxy(wanted), &format!("{error:#}")),
-            },
-        }
-    }
-
-    fn proxy(&self, kept: &Kept, account: &Account, wanted: &ProxyWanted) -> anyhow::Result<ToSpawner> {
-        if self.proxies.len() >= MAX_WAITING_PROXIES || self.proxies.contains_key(&(wanted.attempt, wanted.launch)) {
-            bail!("a proxy of this launch is being started already");
-        }
-        let program = commands::proxy_program()?.to_string_lossy().into_owned();
-        let start = ProxyStart {
-            launch: wanted.launch,
-            rendezvous: wanted.rendezvous,
-            program,
-        };
-        let order = proxy_order(
-            &self.directory,
-            &self.facts,
-            kept,
-            account,
-            &start,
-            self.config.tasks.new_privileges,
-        )?;
-        Ok(ToSpawner::Start(Box::new(order)))
-    }
-
-    fn proxy_wanted(&mut self, wanted: ProxyWanted) {
-        self.with_account(Purpose::Proxy(wanted));
-    }
-
-    fn fail(&mut self, purpose: Purpose, reason: &str) {
-        match purpose {
-            Purpose::Start(kept) => {
-                let commands = self.supervisor.not_started(kept.attempt(), reason, wall_clock());
-                self.carry_out(commands);
-            }
-            Purpose::Proxy(wanted) => {
-                // The asker may have gone.
-                let _ = wanted.reply.send(Some(format!("node {}: {reason}", self.facts.name)));
-            }
         }
     }
 }

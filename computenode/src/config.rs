@@ -1,12 +1,18 @@
 //! Settings of an agent: flags and a file, read to plain values first and then checked into working ones.
+//!
+//! Without `--config` the file is `node.toml` in the node's folder, where joining put it; so an agent of a node that has
+//! joined needs nothing but the folder.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::ids::NodeName;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use transport::identity::{JoinToken, TokenError};
+
+use crate::directory::settings_in;
+use transport::port_range::{PortRange, PortRangeError};
 
 /// The UDP port of the head node when only its name is given.
 const DEFAULT_HEAD_PORT: u16 = 8745;
@@ -41,33 +47,57 @@ pub struct Flags {
     /// How many cores tasks may use; default: all that this process may use.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub cores: Option<u32>,
-    /// A file of settings; flags win over it.
+    /// The UDP port where agents of other nodes reach this one; default: any free one, and the same one again.
+    #[arg(long)]
+    pub peer_port: Option<u16>,
+    /// UDP ports for the proxies and ranks of tasks, FIRST-LAST; default: any free ones.
+    #[arg(long)]
+    pub ports: Option<PortRange>,
+    /// A file of settings; flags win over it. Default: node.toml in the node's folder, where there is one.
     #[arg(long)]
     pub config: Option<PathBuf>,
+    /// Wait for a spawner that somebody else starts, as its systemd unit does; never start one.
+    #[arg(long)]
+    pub await_spawner: bool,
+    /// Leave the terminal and its session.
+    #[arg(long, hide = true)]
+    pub background: bool,
 }
 
 /// A file of settings, as written. A field that is not there has its default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     /// As `--name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// As `--head`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
     /// As `--address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// As `--head-socket`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub head_socket: Option<PathBuf>,
     /// As `--cores`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cores: Option<u32>,
     /// As `--token-file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// As `--peer-port`; 0 is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_port: Option<u16>,
+    /// As `--ports`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortRange>,
     /// What tasks may do.
     pub tasks: TaskRules,
 }
 
 /// What tasks may do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskRules {
     /// Whether set-user-id programs work in tasks.
@@ -108,8 +138,11 @@ pub enum ConfigError {
     /// The name is none.
     #[error("--name")]
     Name(#[from] proto::ids::IdError),
+    /// The ports are none.
+    #[error("--ports")]
+    Ports(#[from] PortRangeError),
     /// The token is none.
-    #[error("the join token is unusable; make one on the head node with 'node token'")]
+    #[error("the join token is unusable; make one on the head node with 'muster node join-command'")]
     Token(#[from] TokenError),
     /// The head's address is none.
     #[error("--head {text}: no such host or address; write HOST or HOST:PORT, for example head.site:8745")]
@@ -139,6 +172,12 @@ pub struct Config {
     pub token: Option<JoinToken>,
     /// How many cores tasks may use.
     pub cores: Option<u32>,
+    /// Where agents of other nodes reach this one; none means any free port.
+    pub peer_port: Option<u16>,
+    /// For the proxies and ranks of tasks; none means any free ports.
+    pub ports: Option<PortRange>,
+    /// Whether the spawner is somebody else's to start.
+    pub await_spawner: bool,
     /// What tasks may do.
     pub tasks: TaskRules,
     /// How long one dial may take.
@@ -151,8 +190,10 @@ impl Flags {
     /// # Errors
     /// [`ConfigError`], naming the flag or the file.
     pub fn checked(self) -> Result<Config, ConfigError> {
+        let own = settings_in(&self.dir);
         let file = match &self.config {
             Some(path) => read_settings(path)?,
+            None if own.exists() => read_settings(&own)?,
             None => File::default(),
         };
         let example = "give this node's name, for example --name node1";
@@ -181,6 +222,9 @@ impl Flags {
             head_socket,
             token: token.map(|text| text.trim().parse()).transpose()?,
             cores: self.cores.or(file.cores).map(|cores| cores.max(1)),
+            peer_port: self.peer_port.or(file.peer_port).filter(|port| *port > 0),
+            ports: self.ports.or(file.ports),
+            await_spawner: self.await_spawner,
             tasks: file.tasks,
             dial_deadline: DIAL_DEADLINE,
         })
@@ -200,7 +244,8 @@ pub fn resolve(head: &str) -> Result<SocketAddr, ConfigError> {
     found.next().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))
 }
 
-fn with_port(head: String) -> String {
+/// A head node as it was written, with the usual port when it has none.
+pub(crate) fn with_port(head: String) -> String {
     let bare_v6 = head.parse::<std::net::Ipv6Addr>().is_ok();
     match head.rsplit_once(':') {
         _ if bare_v6 => format!("[{head}]:{DEFAULT_HEAD_PORT}"),
@@ -209,7 +254,11 @@ fn with_port(head: String) -> String {
     }
 }
 
-fn read_settings(path: &Path) -> Result<File, ConfigError> {
+/// Reads a file of settings.
+///
+/// # Errors
+/// [`ConfigError`], naming the file.
+pub fn read_settings(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
         what: "the settings file",
         path: path.to_owned(),
@@ -239,6 +288,53 @@ fn read_token(path: &Path) -> Result<Option<String>, ConfigError> {
 mod tests {
     use super::*;
 
+    fn of_folder(dir: &str) -> Flags {
+        Flags {
+            dir: PathBuf::from(dir),
+            name: None,
+            head: None,
+            address: None,
+            head_socket: None,
+            token: None,
+            token_file: None,
+            cores: None,
+            peer_port: None,
+            ports: None,
+            config: None,
+            await_spawner: false,
+            background: false,
+        }
+    }
+
+    #[test]
+    fn a_folder_with_settings_needs_no_flags_and_flags_win() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File {
+            name: Some("n7".to_owned()),
+            head: Some("head".to_owned()),
+            peer_port: Some(41_000),
+            ports: Some("41001-41999".parse().expect("a range")),
+            ..File::default()
+        };
+        let text = toml::to_string(&file).expect("is written");
+        std::fs::write(settings_in(folder.path()), &text).expect("writes");
+        let flags = of_folder(folder.path().to_str().expect("text"));
+        let config = flags.clone().checked().expect("all is there");
+        assert_eq!(
+            (config.name.as_str(), config.head.as_str()),
+            ("n7", "head:8745"),
+            "{text}"
+        );
+        assert_eq!((config.peer_port, config.ports), (Some(41_000), file.ports));
+        let flags = Flags {
+            name: Some("n8".to_owned()),
+            peer_port: Some(0),
+            ..flags
+        };
+        let config = flags.checked().expect("all is there");
+        assert_eq!((config.name.as_str(), config.peer_port), ("n8", None));
+    }
+
     #[test]
     fn the_sample_parses() {
         let sample = include_str!("../../configs/computenode.toml");
@@ -258,15 +354,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_an_example() {
         let flags = Flags {
-            dir: PathBuf::from("/d"),
-            name: None,
-            head: None,
-            address: None,
             head_socket: Some(PathBuf::from("head/head.sock")),
-            token: None,
-            token_file: None,
-            cores: None,
-            config: None,
+            ..of_folder("/d")
         };
         let text = flags.clone().checked().expect_err("no name").to_string();
         assert!(text.contains("--name is missing"), "{text}");

@@ -1,21 +1,24 @@
 //! The folder of a node: where everything it keeps lies, and who may enter.
 //!
 //! ```text
+//!   node.toml joined.toml        its settings; the cluster that it joined
 //!   node.key node.crt            who this node is (key 0600)
+//!   removed                      why the head node took it out of the cluster
 //!   peer.port                    where the agent listens for peers, to listen there again
 //!   spawner.sock spawner.pid     the spawner; its lives in spawner.boot, its words in spawner.log
 //!   records/ATTEMPT              exit records
 //!   bin/                         job, task, mpiexec ... : first in the PATH of tasks
 //!   launch/ATTEMPT.sock          the task's own socket (0600, the task's user)
-//!   tasks/JOB/TASK-ATTEMPT/      a task's folder (0700, the task's user): wd/ stdout.txt stderr.txt proxy.log
+//!   tasks/JOB/TASK-ATTEMPT/      a task's folder (0700, the task's user): wd/ stdout.txt stderr.txt proxy.log, a
+//!                                script (0500), the socket `input` of an interactive task, notes of ranks
 //!   tasks/JOB/TASK-ATTEMPT.paths where its outputs went when the user named files of their own
 //! ```
 //!
-//! Folders above a task's own are 0711: its user can go through and not look around.
+//! An element of a sweep has TASK.STEP-ATTEMPT. Folders above a task's own are 0711: its user can go through and not look around.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use proto::ids::{AttemptId, JobId, TaskId};
@@ -53,6 +56,12 @@ pub enum DirectoryError {
     },
 }
 
+/// Where the settings lie in a node's folder; their file is also what tells such a folder from others.
+#[must_use]
+pub fn settings_in(folder: &Path) -> PathBuf {
+    folder.join("node.toml")
+}
+
 /// A node's folder.
 #[derive(Debug, Clone)]
 pub struct NodeDirectory {
@@ -70,12 +79,14 @@ impl NodeDirectory {
             path: path.to_owned(),
             source,
         };
-        if !path.exists() {
-            DirBuilder::new()
-                .mode(0o711)
-                .recursive(true)
-                .create(path)
-                .map_err(failed)?;
+        let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        // Users go through all of them, down to the folders of their tasks.
+        for folder in missing
+            .into_iter()
+            .rev()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            make_passable(folder).map_err(failed)?;
         }
         let path = path.canonicalize().map_err(failed)?;
         let Some(text) = path.to_str().map(str::to_owned) else {
@@ -131,6 +142,20 @@ impl NodeDirectory {
         self.path.join("agent.ready")
     }
 
+    pub(crate) fn joined(&self) -> PathBuf {
+        self.path.join("joined.toml")
+    }
+
+    /// Holds the reason for which the head node took this node out of the cluster.
+    pub(crate) fn removed(&self) -> PathBuf {
+        self.path.join("removed")
+    }
+
+    /// Of an agent that runs in the background.
+    pub(crate) fn agent_log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
     pub(crate) fn peer_port(&self) -> PathBuf {
         self.path.join("peer.port")
     }
@@ -162,7 +187,11 @@ impl NodeDirectory {
     /// The folder of one try.
     #[must_use]
     pub fn task(&self, task: TaskId, attempt: AttemptId) -> PathBuf {
-        self.job(task.job).join(format!("{}-{attempt}", task.number))
+        let name = match task.step {
+            Some(step) => format!("{}.{step}-{attempt}", task.number),
+            None => format!("{}-{attempt}", task.number),
+        };
+        self.job(task.job).join(name)
     }
 }
 
@@ -193,8 +222,14 @@ mod tests {
         let directory = NodeDirectory::open(&folder.path().join("a/b")).expect("opens");
         let mode = |path: PathBuf| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
         assert_eq!(
-            [mode(directory.tasks()), mode(directory.launch()), mode(directory.bin())],
-            [0o711; 3]
+            [
+                mode(folder.path().join("a")),
+                mode(directory.path().to_owned()),
+                mode(directory.tasks()),
+                mode(directory.launch()),
+                mode(directory.bin())
+            ],
+            [0o711; 5]
         );
     }
 }

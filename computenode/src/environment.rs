@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use proto::control::{AllocatedNode, StartOrder};
-use proto::ids::NodeName;
-use proto::launch::{NODE_ADDRESS_VARIABLE, NODE_NAME_VARIABLE, TASK_SOCKET_VARIABLE};
+use proto::ids::{NodeName, TaskId};
+use proto::launch::{NODE_ADDRESS_VARIABLE, NODE_NAME_VARIABLE, RANK_NOTES_VARIABLE, TASK_SOCKET_VARIABLE};
+
+use transport::port_range::{PORT_RANGE_VARIABLE, PortRange};
 
 use crate::account::Account;
 use crate::kept::Kept;
@@ -28,6 +30,9 @@ const RESERVED: &str = "MUSTER_";
 const HEAD_SOCKET_VARIABLE: &str = "MUSTER_SOCKET";
 const FREE: [&str; 2] = [HEAD_SOCKET_VARIABLE, "MUSTER_STATE"];
 
+/// What a task's terminal understands: what nearly everybody's own does.
+const TERMINAL: &str = "xterm-256color";
+
 /// What the node knows of itself.
 #[derive(Debug, Clone)]
 pub struct NodeFacts {
@@ -45,6 +50,8 @@ pub struct NodeFacts {
     pub head: String,
     /// The head node's own socket, where it is on this machine.
     pub head_socket: Option<String>,
+    /// UDP ports for what a task listens on, first and last; none means whatever is free.
+    pub ports: Option<PortRange>,
 }
 
 /// The variables of one process of an attempt.
@@ -57,10 +64,11 @@ pub fn environment(
     socket: Option<&str>,
 ) -> Vec<(String, String)> {
     let mut all = BTreeMap::new();
-    all.extend(base(node, account).map(|(name, value)| (name.to_owned(), value)));
+    let terminal = kept.order.interactive.is_some_and(|interactive| interactive.terminal);
+    all.extend(base(node, account, terminal).map(|(name, value)| (name.to_owned(), value)));
     all.extend(hpc_pack(node, kept, places).map(|(name, value)| (name.to_owned(), value)));
     all.extend(azure_batch(node, kept, places).map(|(name, value)| (name.to_owned(), value)));
-    all.extend(own(node, kept, socket).map(|(name, value)| (name.to_owned(), value)));
+    all.extend(own(node, kept, places, socket).map(|(name, value)| (name.to_owned(), value)));
     for (name, value) in &kept.order.env {
         let reserved = name.starts_with(RESERVED) && !FREE.contains(&name.as_str());
         if reserved || name.is_empty() || name.contains('=') {
@@ -84,7 +92,7 @@ fn with_folder(path: &str, bin: &str) -> String {
     }
 }
 
-fn base(node: &NodeFacts, account: &Account) -> impl Iterator<Item = (&'static str, String)> {
+fn base(node: &NodeFacts, account: &Account, terminal: bool) -> impl Iterator<Item = (&'static str, String)> {
     [
         ("PATH", format!("{}:{USUAL_PATH}", node.bin)),
         ("HOME", account.home.clone()),
@@ -95,6 +103,7 @@ fn base(node: &NodeFacts, account: &Account) -> impl Iterator<Item = (&'static s
         ("TMPDIR", "/tmp".to_owned()),
     ]
     .into_iter()
+    .chain(terminal.then(|| ("TERM", TERMINAL.to_owned())))
 }
 
 fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Item = (&'static str, String)> {
@@ -116,7 +125,10 @@ fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Ite
         // There is one way to submit, which is what that name means there.
         ("CCP_JOBTEMPLATE", "Default".to_owned()),
         ("CCP_TASKID", task.number.to_string()),
-        ("CCP_TASKINSTANCEID", "0".to_owned()),
+        (
+            "CCP_TASKINSTANCEID",
+            task.step.map_or_else(|| "0".to_owned(), |step| step.to_string()),
+        ),
         ("CCP_TASKSYSTEMID", kept.order.attempt.to_string()),
         ("CCP_TASKCONTEXT", task.to_string()),
         ("CCP_NUMCPUS", cores.to_string()),
@@ -129,6 +141,7 @@ fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Ite
         ("CCP_RUNTIME", runtime.to_string()),
         ("CCP_WORKDIR", places.workdir.clone()),
         ("CCP_MPI_WORKDIR", places.workdir.clone()),
+        ("CCP_STDIN", places.stdin.shown()),
         ("CCP_STDOUT", places.stdout.shown()),
         ("CCP_STDERR", places.stderr.shown()),
     ]
@@ -145,7 +158,7 @@ fn azure_batch(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<
         ("AZ_BATCH_NODE_ID", node.name.to_string()),
         ("AZ_BATCH_NODE_ROOT_DIR", node.folder.clone()),
         ("AZ_BATCH_JOB_ID", task.job.to_string()),
-        ("AZ_BATCH_TASK_ID", task.number.to_string()),
+        ("AZ_BATCH_TASK_ID", azure_task(*task)),
         ("AZ_BATCH_TASK_DIR", places.folder.clone()),
         ("AZ_BATCH_TASK_WORKING_DIR", places.wd.clone()),
     ];
@@ -167,7 +180,17 @@ fn azure_batch(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<
         .chain(for_several.into_iter().filter(move |_| several))
 }
 
-fn own(node: &NodeFacts, kept: &Kept, socket: Option<&str>) -> impl Iterator<Item = (&'static str, String)> {
+fn own(
+    node: &NodeFacts,
+    kept: &Kept,
+    places: &Places,
+    socket: Option<&str>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    // Notes are of files that begin empty and belong to this attempt alone; and a terminal is none.
+    let order = &kept.order;
+    let noted = order.stdout.is_none()
+        && order.stderr.is_none()
+        && !order.interactive.is_some_and(|interactive| interactive.terminal);
     let names: Vec<&NodeName> = kept.order.nodes.iter().map(|node| &node.name).collect();
     [
         ("MUSTER_JOB_ID", kept.order.task.job.to_string()),
@@ -179,7 +202,17 @@ fn own(node: &NodeFacts, kept: &Kept, socket: Option<&str>) -> impl Iterator<Ite
     ]
     .into_iter()
     .chain(socket.map(|path| (TASK_SOCKET_VARIABLE, path.to_owned())))
+    .chain(noted.then(|| (RANK_NOTES_VARIABLE, places.folder.clone())))
+    .chain(node.ports.map(|ports| (PORT_RANGE_VARIABLE, ports.to_string())))
     .chain(node.head_socket.clone().map(|path| (HEAD_SOCKET_VARIABLE, path)))
+}
+
+/// Azure's ids hold no points.
+fn azure_task(task: TaskId) -> String {
+    match task.step {
+        Some(step) => format!("{}-{step}", task.number),
+        None => task.number.to_string(),
+    }
 }
 
 /// HPC Pack's grammar: the number of nodes, then name and cores of each.
@@ -213,6 +246,7 @@ mod tests {
             cluster: "muster".to_owned(),
             head: "head.site".to_owned(),
             head_socket: Some("/h/head.sock".to_owned()),
+            ports: Some("41000-41999".parse().expect("a range")),
         };
         let account = Account {
             name: "alice".to_owned(),
@@ -224,6 +258,7 @@ mod tests {
             folder: "/n/tasks/12/1-7".to_owned(),
             wd: "/n/tasks/12/1-7/wd".to_owned(),
             workdir: "/share".to_owned(),
+            stdin: Place::Null,
             stdout: Place::At {
                 path: "/share/out".to_owned(),
             },
@@ -265,6 +300,7 @@ CCP_RETRY_COUNT=0
 CCP_RUNTIME=2
 CCP_SCHEDULER=head.site
 CCP_STDERR=/dev/null
+CCP_STDIN=/dev/null
 CCP_STDOUT=/share/out
 CCP_TASKCONTEXT=12.1
 CCP_TASKID=1
@@ -278,6 +314,8 @@ MUSTER_JOB_ID=12
 MUSTER_NODE_ADDRESS=127.0.0.2
 MUSTER_NODE_LIST=node1 node2
 MUSTER_NODE_NAME=node1
+MUSTER_PORT_RANGE=41000-41999
+MUSTER_RANK_NOTES=/n/tasks/12/1-7
 MUSTER_SOCKET=/h/head.sock
 MUSTER_TASK_ID=12.1
 MUSTER_TASK_NAME=task

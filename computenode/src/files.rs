@@ -1,57 +1,71 @@
-//! Ends of tasks' output files, for the head node.
+//! Tasks' output files, for the head node: their ends here, as they grow in [`crate::follow`].
 //!
 //! A user may name any path, and may put a link into the task's folder; so a file is opened with the user's rights, by
 //! a thread that gives up the daemon's for file access. Only regular files are read: a pipe would wait for ever.
+//! The agent's own thread never touches such a file: it may lie on a server that does not answer.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proto::control::{FileReply, FileRequest, MAX_PIECE_BYTES, TaskFile};
 use tokio::sync::Semaphore;
-use transport::control::{StreamReader, StreamWriter};
+use transport::control::StreamWriter;
 
+use crate::attempts::Attempts;
 use crate::directory::NodeDirectory;
 use crate::spawner::message::Credentials;
-use crate::workdir::{Place, output_paths};
+use crate::watch::Watches;
+use crate::workdir::{OutputPaths, Place, output_paths};
 
 /// How many files are read at once; more wait.
 const MAX_READERS: usize = 8;
 
-/// How long the head node may take to ask and to take the answer.
+/// How many follow outputs of this node at once; more are refused.
+pub(crate) const MAX_FOLLOWERS: usize = 256;
+
+/// How many talk to interactive tasks of this node at once; more are refused.
+pub(crate) const MAX_TALKERS: usize = 64;
+
+/// How long the head node may take to take the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Reads for the head node.
+/// Why there is no file.
+pub(crate) const NO_FOLDER: &str =
+    "the task has no folder on its node: it was never started, or the folder was taken away";
+pub(crate) const SENT_NOWHERE: &str = "the output was sent nowhere (nul)";
+
+/// Reads for the head node. Clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
-    directory: NodeDirectory,
+    pub(crate) directory: NodeDirectory,
+    pub(crate) attempts: Attempts,
+    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) talkers: Arc<Semaphore>,
     readers: Arc<Semaphore>,
+    /// Made when it is first needed; nothing when the system gives none.
+    watches: Arc<OnceLock<Option<Watches>>>,
 }
 
 impl Files {
-    pub(crate) fn new(directory: NodeDirectory) -> Self {
+    pub(crate) fn new(directory: NodeDirectory, attempts: Attempts) -> Self {
         Self {
             directory,
+            attempts,
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            talkers: Arc::new(Semaphore::new(MAX_TALKERS)),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            watches: Arc::default(),
         }
     }
 
-    /// Answers the one request of a stream.
-    pub(crate) async fn serve(self, mut to: StreamWriter, mut from: StreamReader) -> anyhow::Result<()> {
-        let Some(request) = tokio::time::timeout(DEADLINE, from.recv::<FileRequest>()).await?? else {
-            return Ok(());
-        };
-        let permit = self.readers.clone().acquire_owned().await?;
-        let directory = self.directory;
-        let reply = tokio::task::spawn_blocking(move || {
-            let reply = read(&directory, &request);
-            drop(permit);
-            reply
-        });
-        let reply = reply.await?;
+    /// Answers a question for the end of a file.
+    pub(crate) async fn answer(self, mut to: StreamWriter, request: FileRequest) -> anyhow::Result<()> {
+        let directory = self.directory.clone();
+        let reply = self.reading(move || read(&directory, &request)).await?;
         tokio::time::timeout(DEADLINE, async {
             to.send(&reply).await?;
             to.finish().await
@@ -59,30 +73,56 @@ impl Files {
         .await??;
         Ok(())
     }
+
+    /// Does something with files on a thread that may wait for them, a few at a time.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let permit = Arc::clone(&self.readers).acquire_owned().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        });
+        Ok(done.await?)
+    }
+
+    /// Tells of changes of files, where the system does.
+    pub(crate) fn watches(&self) -> Option<&Watches> {
+        let made = self.watches.get_or_init(|| {
+            Watches::new()
+                .inspect_err(|error| tracing::warn!("outputs are looked at once a second: no inotify: {error}"))
+                .ok()
+        });
+        made.as_ref()
+    }
 }
 
 /// The end of a file, or why there is none.
 pub(crate) fn read(directory: &NodeDirectory, request: &FileRequest) -> FileReply {
     let missing = |reason: String| FileReply::Missing { reason };
     let Some(paths) = output_paths(directory, request.job, request.attempt) else {
-        return missing(
-            "the task has no folder on its node: it was never started, or the folder was taken away".to_owned(),
-        );
+        return missing(NO_FOLDER.to_owned());
     };
-    let place = match request.file {
-        TaskFile::Stdout => paths.stdout,
-        TaskFile::Stderr => paths.stderr,
+    let Place::At { path } = place_of(&paths, request.file) else {
+        return missing(SENT_NOWHERE.to_owned());
     };
-    let Place::At { path } = place else {
-        return missing("the output was sent nowhere (nul)".to_owned());
-    };
-    let file = open_as(paths.credentials, Path::new(&path));
+    let file = open_as(paths.credentials.as_ref(), Path::new(path));
     let most = usize::try_from(request.last_bytes)
         .unwrap_or(usize::MAX)
         .min(MAX_PIECE_BYTES);
     match file.and_then(|file| tail(file, most)) {
         Ok(reply) => reply,
         Err(error) => missing(format!("{path}: {error}")),
+    }
+}
+
+/// Where one of an attempt's outputs went.
+pub(crate) const fn place_of(paths: &OutputPaths, file: TaskFile) -> &Place {
+    match file {
+        TaskFile::Stdout => &paths.stdout,
+        TaskFile::Stderr => &paths.stderr,
     }
 }
 
@@ -97,7 +137,7 @@ fn tail(mut file: File, most: usize) -> io::Result<FileReply> {
 }
 
 /// Opens a regular file for reading, with the rights of a user where the daemon has more.
-fn open_as(user: Option<Credentials>, path: &Path) -> io::Result<File> {
+pub(crate) fn open_as(user: Option<&Credentials>, path: &Path) -> io::Result<File> {
     let open = |path: &Path| {
         let file = OpenOptions::new()
             .read(true)
@@ -113,7 +153,7 @@ fn open_as(user: Option<Credentials>, path: &Path) -> io::Result<File> {
     let reader = std::thread::scope(|scope| {
         scope
             .spawn(|| {
-                become_user(&user)?;
+                become_user(user)?;
                 let opened = open(path);
                 become_root();
                 opened

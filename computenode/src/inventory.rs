@@ -1,9 +1,12 @@
-//! What a node found on itself: cores, memory, system, addresses.
+//! What a node found on itself: cores, sockets, memory, control groups, system, addresses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{AccessFlags, Pid, access};
 use proto::model::node::Inventory;
 use sysinfo::{MemoryRefreshKind, Networks, RefreshKind, System};
 
@@ -15,6 +18,8 @@ pub fn take(cores: Option<u32>) -> Inventory {
     let core_ids = core_ids(cores, &usable_cores());
     Inventory {
         cores: u32::try_from(core_ids.len()).unwrap_or(u32::MAX),
+        sockets: sockets(Path::new("/sys/devices/system/cpu"), &core_ids),
+        cgroups: own_control_group().is_some_and(|group| is_writable(&group)),
         core_ids,
         memory_bytes: memory_limit(&system).unwrap_or_else(|| system.total_memory()),
         hostname: System::host_name().unwrap_or_default(),
@@ -52,6 +57,30 @@ fn core_ids(wanted: Option<u32>, usable: &[u32]) -> Vec<u32> {
     }
 }
 
+/// The processor sockets that these cores lie on; a system that does not tell has one.
+fn sockets(cpus: &Path, cores: &[u32]) -> u32 {
+    let socket = |core: &u32| {
+        let path = cpus.join(format!("cpu{core}/topology/physical_package_id"));
+        // Some virtual machines say -1, which is as good as nothing.
+        std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok()
+    };
+    let all: BTreeSet<u32> = cores.iter().filter_map(socket).collect();
+    u32::try_from(all.len()).unwrap_or(u32::MAX).max(1)
+}
+
+/// The folder of the control group (version 2) that this process is in.
+fn own_control_group() -> Option<PathBuf> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new("/sys/fs/cgroup").join(path))
+}
+
+/// Whether groups can be made there: it is of version 2, and neither its mode nor a read-only mount is against it.
+fn is_writable(group: &Path) -> bool {
+    let second = statfs(group).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    second && access(group, AccessFlags::W_OK).is_ok()
+}
+
 fn addresses() -> Vec<IpAddr> {
     let networks = Networks::new_with_refreshed_list();
     let all = networks.values().flat_map(|network| network.ip_networks());
@@ -76,6 +105,25 @@ mod tests {
             "{found:?}"
         );
         assert!(found.memory_bytes > 0 && !found.kernel.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn sockets_are_those_of_the_usable_cores_and_at_least_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (core, socket) in [(0, "0\n"), (1, "0\n"), (2, "1\n"), (3, "-1\n")] {
+            let topology = folder.path().join(format!("cpu{core}/topology"));
+            std::fs::create_dir_all(&topology).expect("makes it");
+            std::fs::write(topology.join("physical_package_id"), socket).expect("writes");
+        }
+        let found = |cores: &[u32]| sockets(folder.path(), cores);
+        assert_eq!([found(&[0, 1]), found(&[0, 2]), found(&[3]), found(&[9])], [1, 2, 1, 1]);
+        assert!(take(None).sockets >= 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_control_group_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!is_writable(folder.path()) && !is_writable(Path::new("/no/such")));
     }
 
     #[test]

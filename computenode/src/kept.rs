@@ -116,10 +116,7 @@ pub(crate) mod tests {
         };
         let order = StartOrder {
             attempt: AttemptId(attempt),
-            task: TaskId {
-                job: JobId(12),
-                number: TaskNumber(1),
-            },
+            task: TaskId::new(JobId(12), TaskNumber(1)),
             job_name: "job".to_owned(),
             task_name: "task".to_owned(),
             requeues: 0,
@@ -133,6 +130,9 @@ pub(crate) mod tests {
             workdir: None,
             stdout: None,
             stderr: None,
+            stdin: None,
+            script: None,
+            interactive: None,
             env: Env::new(),
             runtime_limit: None,
             exclusive: false,

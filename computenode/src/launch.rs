@@ -112,7 +112,7 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
     pub(crate) fn listen(
         directory: NodeDirectory,
         node: NodeId,
-        address: IpAddr,
+        (address, port): (IpAddr, Option<u16>),
         wakes: mpsc::Sender<W>,
     ) -> anyhow::Result<(Self, SocketAddr)> {
         let trust = DynamicTrust::new();
@@ -120,7 +120,11 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
             max_connections: MAX_PEERS,
             ..Settings::default()
         };
-        let listener = bind_as_before(&directory, address, &ServerTls::launch(&trust)?, settings)?;
+        let tls = ServerTls::launch(&trust)?;
+        let listener = match port {
+            Some(port) => bind_at(SocketAddr::new(address, port), &tls, settings)?,
+            None => bind_as_before(&directory, address, &tls, settings)?,
+        };
         let peer = listener.local_address()?;
         remove_old_sockets(&directory);
         tokio::spawn(serve_peers(listener, wakes.clone()));
@@ -199,6 +203,17 @@ impl<W: From<ProxyWanted> + Send + 'static> Launches<W> {
             let _ = std::fs::remove_file(self.directory.task_socket(attempt));
         }
     }
+}
+
+/// Listens for peers where the administrator said; firewalls count on that, so there is no other place.
+fn bind_at(place: SocketAddr, tls: &ServerTls, settings: Settings) -> anyhow::Result<Listener> {
+    let listener = Listener::bind(place, tls, settings);
+    listener.with_context(|| {
+        format!(
+            "cannot listen for other nodes on {place}: free that UDP port, or set another --peer-port (peer_port in \
+             node.toml); is --address one of this machine's?"
+        )
+    })
 }
 
 /// Listens for peers where the agent before did: the head node and other nodes know allocations by that address.

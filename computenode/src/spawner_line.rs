@@ -46,15 +46,18 @@ pub(crate) struct SpawnerLine {
     directory: NodeDirectory,
     /// For spawners; nothing where the limit could not be read.
     open_files: Option<OpenFiles>,
+    /// Whether somebody else starts it, such as its systemd unit.
+    awaited: bool,
     /// The one that this agent started, to be reaped if it ends first.
     started: Option<Child>,
 }
 
 impl SpawnerLine {
-    pub(crate) const fn new(directory: NodeDirectory, open_files: Option<OpenFiles>) -> Self {
+    pub(crate) const fn new(directory: NodeDirectory, open_files: Option<OpenFiles>, awaited: bool) -> Self {
         Self {
             directory,
             open_files,
+            awaited,
             started: None,
         }
     }
@@ -65,6 +68,7 @@ impl SpawnerLine {
         loop {
             let stream = match UnixStream::connect(self.directory.spawner_socket()).await {
                 Ok(stream) => stream,
+                Err(_) if self.awaited => self.knock().await?,
                 Err(_) => self.start().await?,
             };
             let greeted = tokio::time::timeout(LIST_DEADLINE, greet(stream)).await;
@@ -74,6 +78,21 @@ impl SpawnerLine {
                 Greeted::Gone(why) => tracing::debug!(why, "the spawner ended while it was greeted"),
             }
             tokio::time::sleep(KNOCK_PAUSE).await;
+        }
+    }
+
+    /// Waits for one that somebody else starts: a second one beside it could never have this folder.
+    async fn knock(&self) -> anyhow::Result<UnixStream> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            match UnixStream::connect(self.directory.spawner_socket()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error)
+                        .context("the spawner does not open its socket; look at 'systemctl status muster-spawner'");
+                }
+                Err(_) => tokio::time::sleep(RESTART_PAUSE).await,
+            }
         }
     }
 

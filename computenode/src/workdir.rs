@@ -4,8 +4,8 @@
 //! Whatever else the user named (workdir, output files, the program) is opened by the new process itself, as the user.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, lchown};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 
 use proto::control::StartOrder;
@@ -15,10 +15,21 @@ use proto::launch::{LAUNCH_VARIABLE, RENDEZVOUS_VARIABLE};
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
+use crate::commands::own_program;
 use crate::directory::{NodeDirectory, make_passable};
 use crate::environment::{NodeFacts, environment};
 use crate::kept::Kept;
 use crate::spawner::message::{Credentials, Output, Role, SpawnOrder};
+
+/// In a task's folder: its outputs when the user named no others,
+const STDOUT_NAME: &str = "stdout.txt";
+const STDERR_NAME: &str = "stderr.txt";
+
+/// the text of a script task,
+const SCRIPT_NAME: &str = "script";
+
+/// and the socket where an interactive task takes input.
+pub(crate) const INPUT_NAME: &str = "input";
 
 /// Where one attempt works and writes, all paths absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,19 +40,21 @@ pub struct Places {
     pub wd: String,
     /// Where its command starts.
     pub workdir: String,
+    /// Standard input.
+    pub stdin: Place,
     /// Standard output.
     pub stdout: Place,
     /// Standard error.
     pub stderr: Place,
 }
 
-/// Where an output goes.
+/// Where an output goes, or the input comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Place {
     /// Nowhere.
     Null,
-    /// To a file.
+    /// A file.
     At {
         /// Absolute.
         path: String,
@@ -58,13 +71,19 @@ impl Place {
         }
     }
 
-    fn of(given: Option<&str>, workdir: &str, own: &str) -> Self {
+    fn of(given: &str, workdir: &str) -> Self {
         match given {
-            Some("nul" | "NUL" | "/dev/null") => Self::Null,
-            Some(path) => Self::At {
+            "nul" | "NUL" | "/dev/null" => Self::Null,
+            path => Self::At {
                 path: join(workdir, path),
             },
-            None => Self::At { path: own.to_owned() },
+        }
+    }
+
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::Null => None,
+            Self::At { path } => Some(path),
         }
     }
 }
@@ -72,18 +91,35 @@ impl Place {
 /// What is kept beside a task's folder when its outputs lie elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutputPaths {
+    /// The attempt's folder.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
     pub(crate) stdout: Place,
     pub(crate) stderr: Place,
     /// As whom they were written.
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// Why a task's folder cannot be made.
+/// Why a task's command cannot be prepared.
 #[derive(Debug, thiserror::Error)]
-#[error("the task's folder {path} cannot be made: {source}")]
-pub struct FolderError {
-    path: PathBuf,
-    source: io::Error,
+pub enum PrepareError {
+    /// Its folder, or what belongs into it.
+    #[error("the task's folder {path} cannot be made: {source}")]
+    Folder {
+        /// What exactly.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two inputs.
+    #[error("an interactive task takes its input from whoever attaches, not from '{stdin}': leave out one of the two")]
+    TwoInputs {
+        /// The file.
+        stdin: String,
+    },
+    /// There is nothing that could keep its terminal.
+    #[error("an interactive task cannot be started: this daemon's own program is not found: {0}")]
+    NoSession(#[source] io::Error),
 }
 
 fn join(folder: &str, path: &str) -> String {
@@ -99,9 +135,19 @@ pub fn places(directory: &NodeDirectory, order: &StartOrder) -> Places {
         .workdir
         .as_deref()
         .map_or_else(|| wd.clone(), |given| join(&wd, given));
-    let place = |given: &Option<String>, own| Place::of(given.as_deref(), &workdir, &join(&folder, own));
-    let (stdout, stderr) = (place(&order.stdout, "stdout.txt"), place(&order.stderr, "stderr.txt"));
+    let output = |given: &Option<String>, own| match given {
+        Some(given) => Place::of(given, &workdir),
+        None => Place::At {
+            path: join(&folder, own),
+        },
+    };
+    let stdin = order
+        .stdin
+        .as_deref()
+        .map_or(Place::Null, |given| Place::of(given, &workdir));
+    let (stdout, stderr) = (output(&order.stdout, STDOUT_NAME), output(&order.stderr, STDERR_NAME));
     Places {
+        stdin,
         stdout,
         stderr,
         folder,
@@ -113,17 +159,18 @@ pub fn places(directory: &NodeDirectory, order: &StartOrder) -> Places {
 /// Makes an attempt's folder, as its user's. One that is there already stays.
 ///
 /// # Errors
-/// [`FolderError`], naming the path.
-pub fn make_folder(directory: &NodeDirectory, order: &StartOrder, account: &Account) -> Result<(), FolderError> {
+/// [`PrepareError::Folder`], naming the path.
+pub fn make_folder(directory: &NodeDirectory, order: &StartOrder, account: &Account) -> Result<(), PrepareError> {
     let job = directory.job(order.task.job);
-    make_passable(&job).map_err(|source| FolderError { path: job, source })?;
+    make_passable(&job).map_err(|source| PrepareError::Folder { path: job, source })?;
     let folder = directory.task(order.task, order.attempt);
-    make_private(&folder, account.credentials.as_ref()).map_err(|source| FolderError { path: folder, source })
+    make_private(&folder, order.script.as_deref(), account.credentials.as_ref())
+        .map_err(|source| PrepareError::Folder { path: folder, source })
 }
 
 /// The folder becomes the user's last: until then nobody else can put anything into it, so no call here can be led
 /// elsewhere by a link.
-fn make_private(folder: &Path, user: Option<&Credentials>) -> io::Result<()> {
+fn make_private(folder: &Path, script: Option<&str>, user: Option<&Credentials>) -> io::Result<()> {
     make_0700(folder)?;
     let is_theirs = user.is_some_and(|user| user.uid != 0) && fs::symlink_metadata(folder)?.uid() != 0;
     if is_theirs {
@@ -131,11 +178,36 @@ fn make_private(folder: &Path, user: Option<&Credentials>) -> io::Result<()> {
     }
     let wd = folder.join("wd");
     make_0700(&wd)?;
+    if let Some(text) = script {
+        write_script(folder, text, user)?;
+    }
     if let Some(user) = user {
         lchown(&wd, Some(user.uid), Some(user.gid))?;
         lchown(folder, Some(user.uid), Some(user.gid))?;
     }
     Ok(())
+}
+
+/// Whole or not at all: the agent may be killed here, and what is there already may be running.
+fn write_script(folder: &Path, text: &str, user: Option<&Credentials>) -> io::Result<()> {
+    let (script, part) = (folder.join(SCRIPT_NAME), folder.join("script.part"));
+    if script.exists() {
+        return Ok(());
+    }
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o500)
+        .open(&part)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(user) = user {
+        lchown(&part, Some(user.uid), Some(user.gid))?;
+    }
+    fs::rename(&part, &script)
 }
 
 fn make_0700(path: &Path) -> io::Result<()> {
@@ -148,15 +220,19 @@ fn make_0700(path: &Path) -> io::Result<()> {
 /// The task's own command, ready to be started.
 ///
 /// # Errors
-/// [`FolderError`].
+/// [`PrepareError`].
 pub fn root_order(
     directory: &NodeDirectory,
     node: &NodeFacts,
     kept: &Kept,
     account: &Account,
     new_privileges: bool,
-) -> Result<SpawnOrder, FolderError> {
+) -> Result<SpawnOrder, PrepareError> {
     let order = &kept.order;
+    if let (Some(_), Some(stdin)) = (order.interactive, &order.stdin) {
+        return Err(PrepareError::TwoInputs { stdin: stdin.clone() });
+    }
+    let started = Started::of(directory, order)?;
     make_folder(directory, order, account)?;
     let places = places(directory, order);
     if order.stdout.is_some() || order.stderr.is_some() {
@@ -170,10 +246,12 @@ pub fn root_order(
     Ok(SpawnOrder {
         attempt: order.attempt,
         role: Role::Root,
-        command: order.command.clone(),
+        command: started.command,
+        program: started.program,
         env: environment(node, kept, account, &places, socket_of(directory, order).as_deref()),
         workdirs: vec![places.workdir.clone()],
         own_workdir: order.workdir.is_none(),
+        stdin: places.stdin.path().map(str::to_owned),
         stdout: output(&places.stdout),
         stderr: if merged { Output::Stdout } else { output(&places.stderr) },
         credentials: account.credentials.clone(),
@@ -182,10 +260,74 @@ pub fn root_order(
     })
 }
 
+/// What is run for a task, and under which words.
+#[derive(Debug, PartialEq, Eq)]
+struct Started {
+    program: Option<String>,
+    command: Vec<String>,
+}
+
+impl Started {
+    fn of(directory: &NodeDirectory, order: &StartOrder) -> Result<Self, PrepareError> {
+        let folder = directory.task(order.task, order.attempt);
+        let own = match &order.script {
+            Some(text) => Self::of_script(&folder, text, &order.command),
+            None => Self {
+                program: None,
+                command: order.command.clone(),
+            },
+        };
+        match order.interactive {
+            Some(interactive) => own.in_session(&folder, interactive.terminal),
+            None => Ok(own),
+        }
+    }
+
+    /// The script in place of the command's first word, which stays its name.
+    fn of_script(folder: &Path, text: &str, command: &[String]) -> Self {
+        let path = folder.join(SCRIPT_NAME).to_string_lossy().into_owned();
+        let name = command.first().unwrap_or(&path).clone();
+        let arguments = command.iter().skip(1).cloned();
+        if text.starts_with("#!") {
+            Self {
+                program: Some(path),
+                command: [name].into_iter().chain(arguments).collect(),
+            }
+        } else {
+            // The kernel runs no file without a first line; shells do, and so does everybody's habit.
+            Self {
+                program: Some("/bin/sh".to_owned()),
+                command: [name, path].into_iter().chain(arguments).collect(),
+            }
+        }
+    }
+
+    /// The same below a process that keeps its terminal or its input.
+    fn in_session(self, folder: &Path, terminal: bool) -> Result<Self, PrepareError> {
+        let own = own_program().map_err(PrepareError::NoSession)?;
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut command = vec![
+            text(own),
+            "session".to_owned(),
+            "--socket".to_owned(),
+            text(folder.join(INPUT_NAME)),
+        ];
+        if terminal {
+            command.push("--terminal".to_owned());
+        }
+        if let Some(program) = self.program {
+            command.extend(["--program".to_owned(), program]);
+        }
+        command.push("--".to_owned());
+        command.extend(self.command);
+        Ok(Self { program: None, command })
+    }
+}
+
 /// A proxy of a launch, ready to be started.
 ///
 /// # Errors
-/// [`FolderError`].
+/// [`PrepareError`].
 pub fn proxy_order(
     directory: &NodeDirectory,
     node: &NodeFacts,
@@ -193,7 +335,7 @@ pub fn proxy_order(
     account: &Account,
     proxy: &ProxyStart,
     new_privileges: bool,
-) -> Result<SpawnOrder, FolderError> {
+) -> Result<SpawnOrder, PrepareError> {
     let order = &kept.order;
     make_folder(directory, order, account)?;
     let places = places(directory, order);
@@ -204,10 +346,12 @@ pub fn proxy_order(
         attempt: order.attempt,
         role: Role::Proxy { launch: proxy.launch },
         command: vec![proxy.program.clone(), "proxy".to_owned()],
+        program: None,
         env,
         // A workdir on the primary's own disk is not here; ranks that need it fail by name, others run.
         workdirs: vec![places.workdir.clone(), places.wd.clone()],
         own_workdir: false,
+        stdin: None,
         stdout: Output::Append {
             path: join(&places.folder, "proxy.log"),
         },
@@ -247,8 +391,9 @@ fn remember_paths(
     order: &StartOrder,
     places: &Places,
     account: &Account,
-) -> Result<(), FolderError> {
+) -> Result<(), PrepareError> {
     let paths = OutputPaths {
+        folder: PathBuf::new(),
         stdout: places.stdout.clone(),
         stderr: places.stderr.clone(),
         credentials: account.credentials.clone(),
@@ -258,7 +403,7 @@ fn remember_paths(
     let written = frame::encode(&paths, &mut bytes)
         .map_err(io::Error::other)
         .and_then(|()| fs::write(&path, bytes));
-    written.map_err(|source| FolderError { path, source })
+    written.map_err(|source| PrepareError::Folder { path, source })
 }
 
 /// Where the outputs of an attempt went, also long after its end; none when it never had a folder here.
@@ -270,7 +415,8 @@ pub(crate) fn output_paths(directory: &NodeDirectory, job: JobId, attempt: Attem
     })?;
     if let Ok(bytes) = fs::read(paths_file(&folder)) {
         let (start, end) = frame::split(&bytes).ok()??;
-        return frame::decode(bytes.get(start..end)?).ok();
+        let paths = frame::decode(bytes.get(start..end)?).ok()?;
+        return Some(OutputPaths { folder, ..paths });
     }
     let at = |name: &str| Place::At {
         path: folder.join(name).to_string_lossy().into_owned(),
@@ -282,9 +428,10 @@ pub(crate) fn output_paths(directory: &NodeDirectory, job: JobId, attempt: Attem
         groups: vec![owner.gid()],
     });
     Some(OutputPaths {
-        stdout: at("stdout.txt"),
-        stderr: at("stderr.txt"),
+        stdout: at(STDOUT_NAME),
+        stderr: at(STDERR_NAME),
         credentials,
+        folder,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The only reader of time in the head node.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::units::{Monotonic, Now, Timestamp};
 
@@ -20,10 +20,10 @@ impl Clock {
     /// Both clocks of this moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = timestamp(SystemTime::now());
         let since_start = self.start.elapsed();
         Now {
-            wall: Timestamp(millis(wall)),
+            wall,
             monotonic: Monotonic(millis(since_start)),
         }
     }
@@ -31,10 +31,23 @@ impl Clock {
     /// The moment of the standard library at which the monotonic clock shows `at`.
     #[must_use]
     pub fn instant(&self, at: Monotonic) -> Instant {
-        self.start + std::time::Duration::from_millis(at.0)
+        self.start + Duration::from_millis(at.0)
     }
 }
 
-fn millis(span: std::time::Duration) -> u64 {
+/// A moment as it is stored and sent; moments before 1970 are its beginning.
+#[must_use]
+pub fn timestamp(moment: SystemTime) -> Timestamp {
+    Timestamp(millis(moment.duration_since(UNIX_EPOCH).unwrap_or_default()))
+}
+
+/// A moment as the standard library has it.
+#[must_use]
+pub fn system_time(at: Timestamp) -> SystemTime {
+    // The system's seconds hold all milliseconds of 64 bits.
+    UNIX_EPOCH + Duration::from_millis(at.0)
+}
+
+fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,10 @@ pub struct File {
     pub cluster: String,
     /// Where compute nodes dial in.
     pub listen: SocketAddr,
+    /// How long the certificate of a node is good for; nodes renew it in time.
+    pub node_certificate_life: Life,
+    /// How long the certificate of a user is good for; the command line renews it when it is used in time.
+    pub user_certificate_life: Life,
     /// The clocks.
     pub timing: TimingFile,
 }
@@ -25,6 +29,8 @@ impl Default for File {
         Self {
             cluster: "muster".to_owned(),
             listen: SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)),
+            node_certificate_life: Life::DEFAULT,
+            user_certificate_life: Life::DEFAULT,
             timing: TimingFile::default(),
         }
     }
@@ -32,6 +38,75 @@ impl Default for File {
 
 /// The UDP port where nodes dial in when nothing else is said.
 pub const DEFAULT_PORT: u16 = 8745;
+
+/// The life of certificates, as written: `90d`, `12h`, `1d 12h`, `30m` or `5s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Life(Millis);
+
+impl Life {
+    const DEFAULT: Self = Self(Millis::from_seconds(90 * 86_400));
+
+    /// A node that cannot renew within it is refused until it does: tests use lives as short as this.
+    const SHORTEST: Millis = Millis::from_seconds(5);
+
+    const LONGEST: Millis = Millis::from_seconds(10 * 365 * 86_400);
+
+    /// As a span.
+    #[must_use]
+    pub const fn span(self) -> Millis {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Life {
+    type Error = LifeError;
+    fn try_from(text: String) -> Result<Self, LifeError> {
+        let span = span_of(&text).ok_or_else(|| LifeError::NotASpan { text: text.clone() })?;
+        if (Self::SHORTEST..=Self::LONGEST).contains(&span) {
+            Ok(Self(span))
+        } else {
+            Err(LifeError::OutOfBounds { text })
+        }
+    }
+}
+
+/// Numbers with their units: `1d 12h`.
+fn span_of(text: &str) -> Option<Millis> {
+    let mut seconds = 0_u64;
+    let mut parts = text.split_whitespace().peekable();
+    parts.peek()?;
+    for part in parts {
+        let unit = part.chars().next_back()?;
+        let each = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        let number: u64 = part.strip_suffix(unit)?.parse().ok()?;
+        seconds = seconds.checked_add(number.checked_mul(each)?)?;
+    }
+    Some(Millis::from_seconds(seconds))
+}
+
+/// Why a text is no life of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LifeError {
+    /// It is no span of time.
+    #[error("'{text}' is no span of time: write for example \"90d\", \"12h\", \"30m\" or \"5s\"")]
+    NotASpan {
+        /// What was written.
+        text: String,
+    },
+    /// It is too short or too long.
+    #[error("'{text}' is not between 5 seconds and 10 years, which the life of a certificate has to be")]
+    OutOfBounds {
+        /// What was written.
+        text: String,
+    },
+}
 
 /// The clocks, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -100,6 +175,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the head node keeps everything.
     pub dir: PathBuf,
+    /// How long the certificate of a node is good for.
+    pub node_certificate_life: Millis,
+    /// How long the certificate of a user is good for.
+    pub user_certificate_life: Millis,
     /// For the scheduler.
     pub settings: Settings,
 }
@@ -144,6 +223,8 @@ impl File {
             cluster: self.cluster,
             listen: self.listen,
             dir,
+            node_certificate_life: self.node_certificate_life.span(),
+            user_certificate_life: self.user_certificate_life.span(),
             settings,
         })
     }
@@ -164,6 +245,22 @@ mod tests {
         let mut file = File::default();
         file.timing.lost_after_seconds = file.timing.lease_seconds;
         assert!(file.checked(PathBuf::new()).is_err());
+    }
+
+    #[test]
+    fn lives_are_written_as_people_say_them() {
+        let read = |text: &str| toml::from_str::<File>(&format!("node_certificate_life = '{text}'"));
+        let life = |text| read(text).expect(text).node_certificate_life.span();
+        assert_eq!(life("5s"), Millis::from_seconds(5));
+        assert_eq!(life("1d 12h"), Millis::from_seconds(36 * 3600));
+        assert_eq!(life("30m"), Millis::from_seconds(1800));
+        for wrong in ["", "4s", "90", "d", "-5s", "11000d", "99999999999999999999d", "5 s"] {
+            let error = read(wrong).expect_err(wrong).to_string();
+            assert!(
+                error.contains(wrong) && error.contains("node_certificate_life"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use scheduler::Cluster;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::past::Past;
 use crate::round::{Arrival, Departure, Flight, MAX_ARRIVALS, Welcome, round};
 use crate::store::{Store, StoreError};
 use crate::view::View;
@@ -55,11 +56,12 @@ impl<S: Send + 'static> Controller<S> {
         let (arrivals, waiting) = mpsc::channel(QUEUE);
         let (deadline_set, deadline) = watch::channel(cluster.next_deadline());
         let (flights, landing) = sync_channel(ROUNDS_AHEAD);
+        let mut past = Past::new(Arc::clone(&store));
         let committer = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || commit_all(&landing, store.as_ref(), &view, outbox))?;
         let controller = thread::Builder::new().name("controller".to_owned()).spawn(move || {
-            decide_all(cluster, waiting, &flights, &deadline_set, clock, &welcome);
+            decide_all(cluster, waiting, &flights, &deadline_set, clock, &welcome, &mut past);
             Ok(())
         })?;
         Ok(Self {
@@ -98,11 +100,12 @@ fn decide_all<S>(
     deadline: &watch::Sender<Option<Monotonic>>,
     clock: Clock,
     welcome: &Welcome,
+    past: &mut Past,
 ) {
     let mut arrivals = Vec::with_capacity(MAX_ARRIVALS);
     while waiting.blocking_recv_many(&mut arrivals, MAX_ARRIVALS) > 0 {
         let taken = std::mem::replace(&mut arrivals, Vec::with_capacity(MAX_ARRIVALS));
-        let flight = round(&mut cluster, taken, clock.now(), welcome);
+        let flight = round(&mut cluster, taken, clock.now(), welcome, past);
         deadline.send_if_modified(|held| {
             let next = cluster.next_deadline();
             std::mem::replace(held, next) != next
@@ -125,7 +128,9 @@ fn commit_all<S>(
                 tracing::error!(%error, "the store failed; nothing more is acknowledged, the head node ends");
             })?;
         }
-        view.apply(&flight.events, flight.sequence);
+        // They can be read from the store now.
+        drop(flight.changes);
+        view.apply(flight.events, flight.sequence, flight.at);
         for departure in flight.departures {
             outbox.send(departure);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::client::FileEnd;
-use proto::control::{FileReply, FileRequest, MAX_PIECE_BYTES, TaskFile};
+use proto::control::{FileReply, FileRequest, MAX_PIECE_BYTES, NodeRequest, TaskFile};
 use proto::ids::{AttemptId, NodeId, NodeName};
 use proto::model::task::TaskRow;
 use transport::control::Connection;
@@ -63,7 +63,7 @@ async fn end(
 async fn ask(connection: &Connection, request: &FileRequest) -> anyhow::Result<Option<FileReply>> {
     let (mut to, mut from) = connection.open_stream().await?;
     from.set_limit(MAX_PIECE_BYTES + OVERHEAD_BYTES);
-    to.send(request).await?;
+    to.send(&NodeRequest::File(request.clone())).await?;
     Ok(from.recv().await?)
 }
 

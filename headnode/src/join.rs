@@ -1,31 +1,21 @@
-//! New nodes: a join token for a certificate.
+//! New nodes: a join token for a certificate. And the certificates of nodes that are there already: renewal.
 //!
-//! The token's secret is known to whoever was told it and to nobody else: the store keeps its hash. Whether the token
-//! still counts is the scheduler's decision, durable before the certificate leaves.
+//! A certificate is made only after what it says is durable, so a node never holds one that the cluster does not know.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use proto::control::{Join, JoinReply};
-use proto::frame::VERSION;
+use proto::client::{Refusal, RefusalCode};
+use proto::control::{HeadMessage, Join, JoinReply};
+use proto::ids::{KeyHash, NodeId};
+use proto::units::Millis;
 use scheduler::{Answer, Input};
-use tokio::sync::{mpsc, oneshot};
-use transport::control::Connection;
-use transport::identity::{IdentityError, JoinSecret, JoinToken, RequestDer, Subject, TokenHash};
+use transport::identity::{IdentityError, JoinToken, RequestDer, Subject, TokenHash};
 
 use crate::authority::ClusterAuthority;
-use crate::round::Arrival;
-use crate::serve::Slot;
-
-/// How long a peer may take to acknowledge its answer.
-pub(crate) const HEARD: Duration = Duration::from_secs(5);
-
-/// Whoever has no certificate yet gets no more room than a join needs.
-const MAX_JOIN_BYTES: usize = 16 * 1024;
-
-/// What a node is told that asked a head node in its last moments.
-const ENDING: &str = "the head node is ending; start the node again when it is back";
+use crate::clock::Clock;
+use crate::knock::{Turned, check_version, hash_of};
+use crate::nodes::Links;
+use crate::serve::Requests;
 
 /// Makes join tokens of this cluster.
 #[derive(Debug, Clone)]
@@ -45,76 +35,101 @@ impl Tokens {
     }
 }
 
-/// Serves peers without a certificate.
-#[derive(Debug)]
+/// Gives nodes their certificates.
+#[derive(Debug, Clone)]
 pub struct Joins {
     /// Signs.
     pub authority: Arc<ClusterAuthority>,
-    /// For the controller.
-    pub arrivals: mpsc::Sender<Arrival<Slot>>,
+    /// To the controller.
+    pub requests: Requests,
+    /// Where the nodes are connected.
+    pub links: Arc<Links>,
+    /// For what a node compares its own clock with.
+    pub clock: Clock,
+    /// The cluster's name.
+    pub cluster: String,
+    /// How long a certificate is good for.
+    pub life: Millis,
 }
 
 impl Joins {
-    /// One join: the only thing that such a peer may ask.
-    ///
-    /// # Errors
-    /// For the head node's log; the peer has been told.
-    pub async fn serve(&self, connection: &Connection) -> anyhow::Result<()> {
-        let (mut to, mut from) = connection.accept_stream().await?;
-        from.set_limit(MAX_JOIN_BYTES);
-        let Some(join) = from.recv::<Join>().await? else {
-            bail!("a peer without a certificate said nothing")
-        };
-        let name = join.name.clone();
-        let reply = match self.join(join).await {
-            Ok(reply) => reply,
-            Err(error) => {
-                tracing::warn!(%name, "a node was not let in: {error:#}");
-                JoinReply::Refused {
-                    reason: format!("{error:#}"),
-                }
-            }
-        };
-        to.send(&reply).await?;
-        Ok(to.finish_and_wait(HEARD).await?)
-    }
-
-    async fn join(&self, join: Join) -> anyhow::Result<JoinReply> {
-        if !VERSION.accepts(join.version) {
-            bail!(
-                "the head node speaks version {VERSION}, the node {}: update one of them",
-                join.version
-            );
-        }
+    /// Lets a node in.
+    pub(crate) async fn join(&self, join: Join) -> Result<JoinReply, Turned> {
+        check_version(join.version, "the node")?;
         // Before the token is spent on it.
         let request = RequestDer::from(join.request);
-        self.authority.check(&request)?;
-        let secret_hash = TokenHash::of(&join.secret.parse::<JoinSecret>()?).to_string();
-        let (slot, answer) = oneshot::channel();
+        let key = self
+            .authority
+            .check(&request)
+            .map_err(|error| Turned::otherwise(&error))?;
+        let secret_hash = hash_of(&join.secret)?;
+        let certificate_ends = self.authority.ends_after(self.life);
         let input = Input::Join {
             secret_hash,
             name: join.name,
+            key,
+            certificate_ends,
         };
-        self.arrivals
-            .send(Arrival::Request {
-                input,
-                slot: Slot(slot),
-            })
-            .await?;
-        let Answer::Joined { node, pool, groups } = answer
-            .await
-            .context(ENDING)?
-            .answer
-            .map_err(|refusal| anyhow::anyhow!("{refusal}"))?
-        else {
-            bail!("the head node answered a join with something else");
+        let answer = self.requests.ask(input).await.map_err(|refusal| Turned::by(&refusal))?;
+        let Answer::Joined { node, pool, groups } = answer else {
+            return Err(Turned::Otherwise(
+                "the head node answered a join with something else".to_owned(),
+            ));
         };
-        let certificate = self.authority.issue(&request, &Subject::Node(node))?;
+        // Whoever held the number before holds it no more.
+        self.links
+            .remove_strangers(node, key, "another host joined under the name of this node");
+        let issued = self.authority.issue(&request, &Subject::Node(node), certificate_ends);
+        let certificate = issued.map_err(|error| Turned::otherwise(&error))?;
         tracing::info!(%node, %pool, "node joined");
         Ok(JoinReply::Joined {
             node,
             pool,
             groups,
+            certificate: certificate.to_vec(),
+            authority: self.authority.certificate().to_vec(),
+            clock: self.clock.now().wall,
+            cluster: self.cluster.clone(),
+        })
+    }
+
+    /// A new certificate for a node that shows the key `shown`, or what it is told in place of it.
+    pub(crate) async fn renew(&self, node: NodeId, shown: KeyHash, request: Vec<u8>) -> HeadMessage {
+        let renewed = self.renewed(node, shown, RequestDer::from(request)).await;
+        renewed.unwrap_or_else(|refusal| {
+            tracing::warn!(%node, "no new certificate: {refusal}");
+            let reason = refusal.to_string();
+            match refusal.code {
+                RefusalCode::NotFound | RefusalCode::Forbidden => HeadMessage::Removed { reason },
+                _ => HeadMessage::Refused { reason },
+            }
+        })
+    }
+
+    async fn renewed(&self, node: NodeId, shown: KeyHash, request: RequestDer<'_>) -> Result<HeadMessage, Refusal> {
+        let refused = |what: String| Refusal {
+            code: RefusalCode::Invalid,
+            what,
+            remedy: "update the node".to_owned(),
+        };
+        let key = self
+            .authority
+            .check(&request)
+            .map_err(|error| refused(format!("{error:#}")))?;
+        if key != shown {
+            return Err(refused("a certificate is renewed for the key that it is of".to_owned()));
+        }
+        let certificate_ends = self.authority.ends_after(self.life);
+        let input = Input::Renew {
+            node,
+            key,
+            certificate_ends,
+        };
+        self.requests.ask(input).await?;
+        let issued = self.authority.issue(&request, &Subject::Node(node), certificate_ends);
+        let certificate = issued.map_err(|error| refused(format!("{error:#}")))?;
+        tracing::info!(%node, "certificate renewed");
+        Ok(HeadMessage::Renewed {
             certificate: certificate.to_vec(),
             authority: self.authority.certificate().to_vec(),
         })

@@ -2,23 +2,29 @@
 //!
 //! This module moves messages between a node and the controller and decides nothing. A message to a node that is not
 //! connected, or that does not read, is dropped; its next hello brings everything again.
+//!
+//! A certificate alone lets no node in: its key has to be the one of the node's row. So a node that was removed, or whose
+//! name was joined by another host, is told so and let go before it can take the place of anybody.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use proto::control::{HeadMessage, NodeMessage};
 use proto::frame::VERSION;
-use proto::ids::{BootId, NodeId};
+use proto::ids::{BootId, KeyHash, NodeId};
 use tokio::sync::{Semaphore, mpsc};
 use transport::control::{CloseCode, Connection, Listener, StreamReader, StreamWriter};
 use transport::identity::Subject;
 
 use crate::authority::ClusterAuthority;
-use crate::join::{HEARD, Joins};
+use crate::join::Joins;
+use crate::knock::{HEARD, Knocks};
+use crate::remote::Remotes;
 use crate::round::{Arrival, LinkId};
 use crate::serve::Slot;
+use crate::view::View;
 
 /// How many messages may wait for one node; then its connection is ended, and its next hello brings everything again.
 const MESSAGES_AHEAD: usize = 1024;
@@ -28,6 +34,9 @@ const FIRST_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many connections may be in their handshake at once.
 const MAX_HANDSHAKES: usize = 256;
+
+/// How often a connected node may have its certificate renewed; sooner, it waits.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The connected nodes.
 #[derive(Debug, Default)]
@@ -103,18 +112,32 @@ impl Links {
         }
     }
 
-    /// Tells a node why it is not wanted, which ends its connection.
+    /// Tells a node why it is not wanted now, which ends its connection.
     pub fn disconnect(&self, node: NodeId, reason: &str) {
         tracing::warn!(%node, reason, "a node is refused");
+        if let Some(link) = self.table().links.get(&node) {
+            let reason = reason.to_owned();
+            link.say_last(HeadMessage::Refused { reason });
+        }
+    }
+
+    /// Tells a node that it is in the cluster no more, which ends its connection.
+    pub fn remove(&self, node: NodeId, reason: &str) {
+        tracing::info!(%node, reason, "a node is out of the cluster");
+        if let Some(link) = self.table().links.get(&node) {
+            let reason = reason.to_owned();
+            link.say_last(HeadMessage::Removed { reason });
+        }
+    }
+
+    /// The same for a connection under that number with another key than `key`.
+    pub fn remove_strangers(&self, node: NodeId, key: KeyHash, reason: &str) {
         if let Some(link) = self.table().links.get(&node)
-            && link
-                .messages
-                .try_send(HeadMessage::Refused {
-                    reason: reason.to_owned(),
-                })
-                .is_err()
+            && link.connection.peer_key() != Some(key)
         {
-            link.connection.close(CloseCode::Refused, reason);
+            tracing::warn!(%node, reason, "an older connection of the node is ended");
+            let reason = reason.to_owned();
+            link.say_last(HeadMessage::Removed { reason });
         }
     }
 
@@ -125,6 +148,16 @@ impl Links {
     }
 }
 
+impl Link {
+    /// Sends a message that ends the connection.
+    fn say_last(&self, message: HeadMessage) {
+        let reason = last_word(&message).unwrap_or_default();
+        if self.messages.try_send(message).is_err() {
+            self.connection.close(CloseCode::Refused, &reason);
+        }
+    }
+}
+
 /// What a connection needs.
 #[derive(Debug)]
 pub struct Nodes {
@@ -132,8 +165,14 @@ pub struct Nodes {
     pub links: Arc<Links>,
     /// For the controller.
     pub arrivals: mpsc::Sender<Arrival<Slot>>,
-    /// For peers without a certificate.
+    /// For whose key a node's certificate has to be.
+    pub view: Arc<View>,
+    /// For nodes that renew.
     pub joins: Joins,
+    /// For peers without a certificate.
+    pub knocks: Knocks,
+    /// For users on other hosts.
+    pub remotes: Arc<Remotes>,
     /// Fills in what launches need.
     pub authority: Arc<ClusterAuthority>,
 }
@@ -171,9 +210,16 @@ impl Nodes {
                     .await
                     .with_context(|| format!("node {node}"))
             }
-            None => tokio::time::timeout(FIRST_MESSAGE_DEADLINE, self.joins.serve(&connection)).await?,
+            Some(Subject::User { name, .. }) => {
+                let name = name.clone();
+                self.remotes
+                    .serve(connection, &name)
+                    .await
+                    .with_context(|| format!("user {name}"))
+            }
+            None => tokio::time::timeout(FIRST_MESSAGE_DEADLINE, self.knocks.serve(&connection)).await?,
             Some(other) => {
-                let reason = format!("a certificate of '{other}' opens nothing here; nodes dial in");
+                let reason = format!("a certificate of '{other}' opens nothing here; nodes and users dial in");
                 connection.close(CloseCode::Refused, &reason);
                 bail!(reason)
             }
@@ -183,34 +229,50 @@ impl Nodes {
     async fn node(&self, node: NodeId, connection: Connection) -> anyhow::Result<()> {
         let (mut to, mut from) = tokio::time::timeout(FIRST_MESSAGE_DEADLINE, connection.accept_stream()).await??;
         let first = tokio::time::timeout(FIRST_MESSAGE_DEADLINE, from.recv::<NodeMessage>()).await??;
-        let Some(NodeMessage::Hello(hello)) = first else {
-            bail!("the first message is no hello")
+        let version = match &first {
+            Some(NodeMessage::Hello(hello)) => hello.version,
+            Some(NodeMessage::Renew { version, .. }) => *version,
+            _ => bail!("the first message is neither hello nor renewal"),
         };
-        if !VERSION.accepts(hello.version) {
-            let reason = format!(
-                "the head node speaks version {VERSION}, the node {}: update one",
-                hello.version
-            );
-            to.send(&HeadMessage::Refused { reason: reason.clone() }).await?;
-            return end(&connection, &mut to, reason).await;
+        if !VERSION.accepts(version) {
+            let reason = format!("the head node speaks version {VERSION}, the node {version}: update one");
+            return last(&connection, &mut to, HeadMessage::Refused { reason }).await;
         }
+        let Some(key) = connection.peer_key() else {
+            bail!("a node without a key")
+        };
+        if let Some(reason) = self.stranger(node, key) {
+            return last(&connection, &mut to, HeadMessage::Removed { reason }).await;
+        }
+        let hello = match first {
+            Some(NodeMessage::Hello(hello)) if !connection.peer_expired() => hello,
+            Some(NodeMessage::Renew { request, .. }) => {
+                let answer = self.joins.renew(node, key, request).await;
+                return last(&connection, &mut to, answer).await;
+            }
+            _ => {
+                let reason = "the node's certificate has expired: it has to renew it before anything else".to_owned();
+                return last(&connection, &mut to, HeadMessage::Refused { reason }).await;
+            }
+        };
         let boot = hello.boot;
         tracing::info!(%node, name = %hello.name, remote = %connection.remote_address(), "node connected");
 
         let (messages, mut waiting) = mpsc::channel(MESSAGES_AHEAD);
         let link = self.links.attach(node, connection.clone(), messages);
-        self.arrivals.send(Arrival::Hello { node, link, hello }).await?;
+        let arrival = Arrival::Hello { node, link, key, hello };
+        self.arrivals.send(arrival).await?;
         let authority = &self.authority;
         let send = async {
-            let (mut batch, mut refused) = (Vec::new(), None);
+            let (mut batch, mut ends) = (Vec::new(), None);
             while waiting.recv_many(&mut batch, MESSAGES_AHEAD).await > 0 {
                 for message in &mut batch {
                     authority.fill_in(message);
-                    refused = refused.or_else(|| refusal(message));
+                    ends = ends.or_else(|| last_word(message));
                 }
                 to.send_all(&batch).await?;
                 batch.clear();
-                if let Some(reason) = refused {
+                if let Some(reason) = ends {
                     return end(&connection, &mut to, reason).await;
                 }
             }
@@ -218,7 +280,7 @@ impl Nodes {
         };
         let ended = tokio::select! {
             ended = send => ended,
-            ended = self.hear(node, link, boot, &mut from) => ended,
+            ended = self.hear((node, key), link, boot, &mut from) => ended,
             reason = connection.closed() => Err(reason.into()),
         };
         if self.links.detach(node, link) {
@@ -228,7 +290,31 @@ impl Nodes {
         ended
     }
 
-    async fn hear(&self, node: NodeId, link: LinkId, boot: BootId, from: &mut StreamReader) -> anyhow::Result<()> {
+    /// Why the holder of that key is not the node, when it is not.
+    fn stranger(&self, node: NodeId, key: KeyHash) -> Option<String> {
+        let Some(row) = self.view.node_key(node) else {
+            return Some(format!(
+                "node {node} was taken out of the cluster: it may join again with a new token, see 'muster node \
+                 join-command' on the head node"
+            ));
+        };
+        (row.key.is_some_and(|known| known != key)).then(|| {
+            format!(
+                "another host joined as '{}' after this one: give this one another name, and a new token of 'muster node \
+                 join-command'",
+                row.name
+            )
+        })
+    }
+
+    async fn hear(
+        &self,
+        (node, key): (NodeId, KeyHash),
+        link: LinkId,
+        boot: BootId,
+        from: &mut StreamReader,
+    ) -> anyhow::Result<()> {
+        let mut renewed: Option<Instant> = None;
         while let Some(message) = from.recv::<NodeMessage>().await? {
             let arrival = match message {
                 NodeMessage::Heartbeat { number } => Arrival::Heartbeat { node, link, number },
@@ -239,6 +325,14 @@ impl Nodes {
                     number,
                     reports,
                 },
+                NodeMessage::Renew { request, .. } => {
+                    if let Some(last) = renewed.replace(Instant::now()) {
+                        tokio::time::sleep_until((last + RENEWAL_PAUSE).into()).await;
+                    }
+                    let answer = self.joins.renew(node, key, request).await;
+                    self.links.send(node, Some(link), answer);
+                    continue;
+                }
                 NodeMessage::Hello(_) | NodeMessage::Unknown => bail!("a message that does not belong here"),
             };
             self.arrivals.send(arrival).await?;
@@ -247,10 +341,20 @@ impl Nodes {
     }
 }
 
-fn refusal(message: &HeadMessage) -> Option<String> {
+/// The reason of a message that ends the connection.
+fn last_word(message: &HeadMessage) -> Option<String> {
     match message {
-        HeadMessage::Refused { reason } => Some(reason.clone()),
+        HeadMessage::Refused { reason } | HeadMessage::Removed { reason } => Some(reason.clone()),
         _ => None,
+    }
+}
+
+/// Says one thing and ends the connection. Not an error when the peer got what it asked for.
+async fn last(connection: &Connection, to: &mut StreamWriter, message: HeadMessage) -> anyhow::Result<()> {
+    to.send(&message).await?;
+    match last_word(&message) {
+        Some(reason) => end(connection, to, reason).await,
+        None => Ok(to.finish_and_wait(HEARD).await?),
     }
 }
 

@@ -5,15 +5,18 @@
 //! are sent again, never that they are forgotten.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use proto::client::Refusal;
+use proto::client::{Refusal, RefusalCode};
 use proto::control::{HeadMessage, Hello, MAX_ORDERS, Order, Report, Timing};
 use proto::event::Event;
-use proto::ids::{BootId, NodeId, Sequence};
+use proto::ids::{BootId, KeyHash, NodeId, Sequence};
 use proto::stored::Change;
-use proto::units::Now;
-use scheduler::{Action, Answer, Cluster, Input};
+use proto::units::{Now, Timestamp};
+use scheduler::{Action, Answer, Cluster, Input, StoredJob};
 
+use crate::past::Past;
+use crate::store::StoreError;
 use crate::weight;
 
 /// The most arrivals of one round; more wait for the next one.
@@ -42,6 +45,8 @@ pub enum Arrival<S> {
         node: NodeId,
         /// By which connection.
         link: LinkId,
+        /// The key of its certificate.
+        key: KeyHash,
         /// What it said.
         hello: Box<Hello>,
     },
@@ -104,19 +109,29 @@ pub enum Departure<S> {
         /// For its log.
         reason: String,
     },
+    /// Tell a node that it was taken out of the cluster, and end its connection.
+    Remove {
+        /// Which.
+        node: NodeId,
+        /// For its log.
+        reason: String,
+    },
 }
 
 /// What a round leaves behind.
 #[derive(Debug)]
 pub struct Flight<S> {
-    /// To be stored, atomically. Empty rounds need no flush.
-    pub changes: Vec<Change>,
+    /// To be stored, atomically and in this order: a later change of a row replaces an earlier one. Empty rounds need no
+    /// flush. Whoever commits them drops them then, which is how [`Past`] knows that they can be read from the store.
+    pub changes: Arc<Vec<Change>>,
     /// For the read model.
     pub events: Vec<Event>,
     /// For everybody else.
     pub departures: Vec<Departure<S>>,
     /// After the last event.
     pub sequence: Sequence,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// What nodes are told at their hello.
@@ -128,12 +143,20 @@ pub struct Welcome {
     pub timing: Timing,
 }
 
-/// Decides all arrivals, then plans once.
-pub fn round<S>(cluster: &mut Cluster, arrivals: Vec<Arrival<S>>, now: Now, welcome: &Welcome) -> Flight<S> {
+/// Decides all arrivals, then plans once. `past` has the jobs that have left memory.
+pub fn round<S>(
+    cluster: &mut Cluster,
+    arrivals: Vec<Arrival<S>>,
+    now: Now,
+    welcome: &Welcome,
+    past: &mut Past,
+) -> Flight<S> {
     cluster.advance(now);
     let mut work = Work {
         cluster,
+        past,
         now,
+        changes: Vec::new(),
         events: Vec::new(),
         departures: Vec::new(),
         orders: BTreeMap::new(),
@@ -148,7 +171,10 @@ pub fn round<S>(cluster: &mut Cluster, arrivals: Vec<Arrival<S>>, now: Now, welc
 
 struct Work<'a, S> {
     cluster: &'a mut Cluster,
+    past: &'a mut Past,
     now: Now,
+    /// Changes that had to be taken before the end of the round; the rest follows.
+    changes: Vec<Change>,
     events: Vec<Event>,
     departures: Vec<Departure<S>>,
     /// Orders of this round by node, so that each node gets one message.
@@ -158,12 +184,12 @@ struct Work<'a, S> {
 impl<S> Work<'_, S> {
     fn take(&mut self, arrival: Arrival<S>, welcome: &Welcome) {
         match arrival {
-            Arrival::Request { input, slot } => {
-                let answer = self.decide(&input);
+            Arrival::Request { mut input, slot } => {
+                let answer = self.recall(&mut input).and_then(|()| self.decide(&input));
                 let sequence = self.cluster.sequence();
                 self.departures.push(Departure::Answer { slot, answer, sequence });
             }
-            Arrival::Hello { node, link, hello } => self.greet(node, link, hello, welcome),
+            Arrival::Hello { node, link, key, hello } => self.greet((node, key), link, hello, welcome),
             Arrival::Heartbeat { node, link, number } => {
                 self.heard(node);
                 self.answer_node(node, link, HeadMessage::HeartbeatTaken { number });
@@ -186,12 +212,40 @@ impl<S> Work<'_, S> {
         }
     }
 
-    fn greet(&mut self, node: NodeId, link: LinkId, hello: Box<Hello>, welcome: &Welcome) {
+    /// Hands a job that has left memory to an input that may bring it back. It is read here and not in a door, so that
+    /// nothing can happen to it between the reading and the decision.
+    fn recall(&mut self, input: &mut Input) -> Result<(), Refusal> {
+        let (caller, job, stored) = match input {
+            Input::AddTasks {
+                caller, job, stored, ..
+            }
+            | Input::CloneJob {
+                caller, job, stored, ..
+            }
+            | Input::RequeueJob { caller, job, stored } => (caller, *job, stored),
+            Input::RequeueTasks { caller, tasks, stored } => match tasks.first() {
+                Some(task) => (caller, task.job, stored),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        *stored = None;
+        if self.cluster.job(job).is_some() || job >= self.cluster.next_job() {
+            return Ok(());
+        }
+        // It may have left memory in this very round.
+        self.changes.extend(self.cluster.take_changes());
+        let found = self.past.job(job, &self.changes, |row| caller.may_touch(&row.owner));
+        *stored = found.map_err(|error| unreadable(&error))?.map(Box::<StoredJob>::new);
+        Ok(())
+    }
+
+    fn greet(&mut self, (node, key): (NodeId, KeyHash), link: LinkId, hello: Box<Hello>, welcome: &Welcome) {
         // What waits for the node from before is superseded by what its hello leads to.
         self.orders.remove(&node);
         let held = hello.held.clone();
         // A hello that is refused must not count as heard, or its node would never be given up.
-        if let Err(refusal) = self.decide(&Input::NodeUp { node, hello }) {
+        if let Err(refusal) = self.decide(&Input::NodeUp { node, key, hello }) {
             self.departures.push(Departure::Disconnect {
                 node,
                 reason: refusal.to_string(),
@@ -252,6 +306,7 @@ impl<S> Work<'_, S> {
             match action {
                 Action::Order { node, order } => self.orders.entry(node).or_default().push(order),
                 Action::Disconnect { node, reason } => self.departures.push(Departure::Disconnect { node, reason }),
+                Action::Remove { node, reason } => self.departures.push(Departure::Remove { node, reason }),
             }
         }
     }
@@ -274,12 +329,26 @@ impl<S> Work<'_, S> {
                 });
             }
         }
+        let mut changes = self.changes;
+        changes.extend(self.cluster.take_changes());
+        let changes = Arc::new(changes);
+        self.past.depart(&changes);
         Flight {
-            changes: self.cluster.take_changes(),
+            changes,
             events: self.events,
             departures: self.departures,
             sequence: self.cluster.sequence(),
+            at: self.now.wall,
         }
+    }
+}
+
+fn unreadable(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "the store cannot be read");
+    Refusal {
+        code: RefusalCode::Busy,
+        what: format!("the head node cannot read its store: {error}"),
+        remedy: "see the head node's log".to_owned(),
     }
 }
 

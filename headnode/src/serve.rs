@@ -4,7 +4,7 @@
 //!   DIR/store/       rows (sled)
 //!   DIR/identity/    the cluster's authority, the head's key and certificate, the secret of allocation authorities
 //!   DIR/head.sock    the command line's door
-//!   DIR/head.addr    where nodes dial in, written when everything is ready
+//!   DIR/head.addr    where nodes and users dial in, written when everything is ready
 //! ```
 
 use std::fs;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use proto::client::{HeadView, Refusal};
+use proto::client::{HeadView, Refusal, RefusalCode};
 use proto::ids::Sequence;
 use proto::units::Monotonic;
-use scheduler::{Answer, Cluster};
+use scheduler::{Answer, Cluster, Input};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,9 +27,12 @@ use crate::authority::ClusterAuthority;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::controller::{Controller, Outbox};
-use crate::door::{self, Door, Places};
+use crate::door::{self, Bounds, Door, Places};
 use crate::join::{Joins, Tokens};
+use crate::knock::Knocks;
+use crate::login::Credentials;
 use crate::nodes::{self, Links, Nodes};
+use crate::remote::Remotes;
 use crate::round::{Arrival, Departure, Welcome};
 use crate::store::{SledStore, Store};
 use crate::view::View;
@@ -53,6 +56,31 @@ pub struct Landed {
     pub sequence: Sequence,
 }
 
+/// To the controller.
+#[derive(Debug, Clone)]
+pub struct Requests(pub mpsc::Sender<Arrival<Slot>>);
+
+impl Requests {
+    /// Asks, and waits until the answer is durable.
+    ///
+    /// # Errors
+    /// What was refused, or that the head node is ending.
+    pub async fn ask(&self, input: Input) -> Result<Answer, Refusal> {
+        let ending = || Refusal {
+            code: RefusalCode::Busy,
+            what: "the head node is ending; whether the request was carried out is not known".to_owned(),
+            remedy: "try again when it is back".to_owned(),
+        };
+        let (slot, answer) = oneshot::channel();
+        let slot = Slot(slot);
+        self.0
+            .send(Arrival::Request { input, slot })
+            .await
+            .map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())?.answer
+    }
+}
+
 /// Sends what a round decided.
 struct Post {
     links: Arc<Links>,
@@ -67,6 +95,7 @@ impl Outbox<Slot> for Post {
             }
             Departure::ToNode { node, link, message } => self.links.send(node, link, message),
             Departure::Disconnect { node, reason } => self.links.disconnect(node, &reason),
+            Departure::Remove { node, reason } => self.links.remove(node, &reason),
         }
     }
 }
@@ -129,24 +158,31 @@ async fn serve(
     links: Arc<Links>,
 ) -> anyhow::Result<()> {
     let dir = &config.dir;
-    let authority = Arc::new(ClusterAuthority::open(&dir.join("identity"), &config.cluster)?);
+    let authority = Arc::new(ClusterAuthority::open(&dir.join("identity"), &config.cluster, clock)?);
     let listener = authority
         .listen(config.listen, config.settings.timing.heartbeat.duration() * 3)
-        .with_context(|| format!("nodes cannot dial in at {}", config.listen))?;
+        .with_context(|| format!("nodes and users cannot dial in at {}", config.listen))?;
     let listen = listener.local_address()?;
     let ending = listener.clone();
     let socket = bind_socket(&dir.join("head.sock")).await?;
 
     let arrivals = controller.arrivals.clone();
+    let requests = Requests(arrivals.clone());
     let joins = Joins {
         authority: Arc::clone(&authority),
-        arrivals: arrivals.clone(),
-    };
-    let nodes = Nodes {
+        requests: requests.clone(),
         links: Arc::clone(&links),
-        arrivals: arrivals.clone(),
-        joins,
+        clock,
+        cluster: config.cluster.clone(),
+        life: config.node_certificate_life,
+    };
+    let credentials = Credentials {
         authority: Arc::clone(&authority),
+        requests,
+        view: Arc::clone(&view),
+        clock,
+        cluster: config.cluster.clone(),
+        life: config.user_certificate_life,
     };
     let head = HeadView {
         cluster: config.cluster.clone(),
@@ -155,21 +191,40 @@ async fn serve(
         started_at: clock.now().wall,
         listen: listen.to_string(),
         sequence: Sequence(0),
+        clock: clock.now().wall,
+        fingerprint: authority.fingerprint().to_string(),
+        certificate_ends: authority.head_ends(),
     };
-    let door = Door {
-        view,
+    let door = Arc::new(Door {
+        view: Arc::clone(&view),
         arrivals: arrivals.clone(),
-        links,
-        tokens: Tokens { authority },
+        links: Arc::clone(&links),
+        tokens: Tokens {
+            authority: Arc::clone(&authority),
+        },
+        credentials: credentials.clone(),
         clock,
         places: Places::default(),
-        reads: Door::read_turns(),
+        bounds: Bounds::default(),
         head,
+    });
+    let remotes = Remotes::new(Arc::clone(&door), Arc::clone(&view));
+    let remotes = Arc::new(remotes);
+    let nodes = Nodes {
+        links,
+        arrivals: arrivals.clone(),
+        view,
+        knocks: Knocks::new(joins.clone(), credentials, clock),
+        joins,
+        remotes: Arc::clone(&remotes),
+        authority: Arc::clone(&authority),
     };
 
     let tasks = [
         tokio::spawn(nodes::serve(listener, Arc::new(nodes))),
-        tokio::spawn(door::serve(socket, Arc::new(door))),
+        tokio::spawn(door::serve(socket, door)),
+        tokio::spawn(async move { remotes.watch().await }),
+        tokio::spawn(async move { authority.keep_fresh().await }),
         tokio::spawn(keep_time(controller.deadline.clone(), arrivals, clock)),
     ];
     write_address(&dir.join("head.addr"), &listen.to_string())?;

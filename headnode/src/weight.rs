@@ -1,11 +1,15 @@
 //! About how many bytes things take in a frame, rather too many: to cut messages and lists before they are encoded.
 
 use proto::control::Order;
-use proto::model::job::{Env, JobRow};
-use proto::model::task::TaskRow;
+use proto::event::Event;
+use proto::model::job::{Env, JobOutcome, JobRow, JobSpec};
+use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec};
 
 /// Everything of a row or an order that does not grow with what a user gave.
 const FIXED_BYTES: usize = 1024;
+
+/// An event without texts of a user or a node.
+const EVENT_BYTES: usize = 512;
 
 /// A node with its name and address.
 const NODE_BYTES: usize = 200;
@@ -17,25 +21,81 @@ const NAME_BYTES: usize = 80;
 #[must_use]
 pub fn of_order(order: &Order) -> usize {
     let Order::Start(start) = order else { return FIXED_BYTES };
-    let paths = [&start.workdir, &start.stdout, &start.stderr];
-    let paths: usize = paths.into_iter().flatten().map(String::len).sum();
+    let texts = [
+        &start.workdir,
+        &start.stdin,
+        &start.stdout,
+        &start.stderr,
+        &start.script,
+    ];
+    let paths: usize = texts.into_iter().flatten().map(String::len).sum();
     FIXED_BYTES + words(&start.command) + variables(&start.env) + paths + NODE_BYTES * start.nodes.len()
 }
 
 /// Of a job's row.
 #[must_use]
 pub fn of_job(job: &JobRow) -> usize {
-    let names = job.spec.requested_nodes.len() + job.spec.node_groups.len();
-    FIXED_BYTES + variables(&job.spec.env) + NAME_BYTES * names
+    of_job_spec(&job.spec)
 }
 
 /// Of a task's row, with the names of its nodes beside it.
 #[must_use]
 pub fn of_task(task: &TaskRow) -> usize {
-    let spec = &task.spec;
-    let paths = [&spec.workdir, &spec.stdout, &spec.stderr];
-    let paths: usize = paths.into_iter().flatten().map(String::len).sum();
-    FIXED_BYTES + words(&spec.command) + variables(&spec.env) + paths + NAME_BYTES * task.last_nodes.len()
+    of_task_spec(&task.spec) + NAME_BYTES * task.last_nodes.len()
+}
+
+/// Of an event.
+#[must_use]
+pub fn of_event(event: &Event) -> usize {
+    match event {
+        Event::JobAdded { spec, tasks, .. } => of_job_spec(spec) + tasks.iter().map(of_task_spec).sum::<usize>(),
+        Event::TasksAdded { tasks, .. } => FIXED_BYTES + tasks.iter().map(of_task_spec).sum::<usize>(),
+        Event::JobRevived { job, tasks, .. } => of_job(job) + tasks.iter().map(of_task).sum::<usize>(),
+        Event::JobCreated { spec, .. } | Event::JobModified { spec, .. } => of_job_spec(spec),
+        Event::Granted { shares, .. } => EVENT_BYTES + 40 * shares.len(),
+        Event::SettingsChanged { settings } => EVENT_BYTES + variables(&settings.env),
+        Event::NodeJoined { groups, .. } => EVENT_BYTES + NAME_BYTES * groups.len(),
+        Event::NodeUp { inventory, .. } => {
+            FIXED_BYTES + 5 * inventory.core_ids.len() + NAME_BYTES * inventory.addresses.len()
+        }
+        Event::TokenAdded { token } => EVENT_BYTES + NAME_BYTES * token.groups.len(),
+        Event::JobStopping { outcome, .. } | Event::JobEnded { outcome, .. } => {
+            EVENT_BYTES
+                + match outcome {
+                    JobOutcome::Finished => 0,
+                    JobOutcome::Failed { reason } => reason.len(),
+                    JobOutcome::Canceled { by, message } => by.len() + message.len(),
+                }
+        }
+        Event::AttemptEnded { outcome, .. } => EVENT_BYTES + reason(outcome),
+        Event::AttemptStopping { outcome, .. } | Event::TaskEnded { outcome, .. } => {
+            EVENT_BYTES
+                + match outcome {
+                    TaskOutcome::Failed { cause } => reason(cause),
+                    TaskOutcome::Finished | TaskOutcome::Canceled => 0,
+                }
+        }
+        _ => EVENT_BYTES,
+    }
+}
+
+const fn reason(outcome: &AttemptOutcome) -> usize {
+    match outcome {
+        AttemptOutcome::NotStarted { reason } | AttemptOutcome::NodeLost { reason, .. } => reason.len(),
+        _ => 0,
+    }
+}
+
+fn of_job_spec(spec: &JobSpec) -> usize {
+    let names = spec.requested_nodes.len() + spec.node_groups.len();
+    FIXED_BYTES + variables(&spec.env) + NAME_BYTES * names
+}
+
+fn of_task_spec(spec: &TaskSpec) -> usize {
+    let texts = [&spec.workdir, &spec.stdin, &spec.stdout, &spec.stderr, &spec.script];
+    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+    let names: usize = spec.depends_on.iter().map(|name| name.len() + 8).sum();
+    FIXED_BYTES + words(&spec.command) + variables(&spec.env) + texts + names
 }
 
 fn words(command: &[String]) -> usize {

@@ -120,14 +120,17 @@ const NAMES: &[(&str, Name)] = &[
     ("?", Name::Help),
 ];
 
+/// What to do in place of naming hosts.
+const ELSEWHERE: &str = "a job names the nodes: job submit /requestednodes:A,B /numnodes:2 mpiexec ...";
+
 /// Options of MS-MPI, Hydra, Open MPI and srun that people bring along, with what serves them here.
 const NOT_YET: &[(&str, Option<&str>)] = &[
-    ("host", None),
-    ("hosts", None),
-    ("hostfile", None),
-    ("machinefile", None),
-    ("gmachinefile", None),
-    ("f", None),
+    ("host", Some(ELSEWHERE)),
+    ("hosts", Some(ELSEWHERE)),
+    ("hostfile", Some(ELSEWHERE)),
+    ("machinefile", Some(ELSEWHERE)),
+    ("gmachinefile", Some(ELSEWHERE)),
+    ("f", Some(ELSEWHERE)),
     ("configfile", None),
     ("optionfile", None),
     ("ppn", Some("-c N starts N ranks on each node")),
@@ -319,10 +322,11 @@ fn instead(hint: Option<&str>) -> String {
 pub const USAGE: &str = "\
 usage: mpiexec [options] program [arguments]
 
-Starts ranks of a program on the nodes of the task that it runs in:
+Starts ranks of a program on the nodes of the task that it runs in, or, outside a job, on this machine:
   job submit /numnodes:4 mpiexec -n 8 ./solver
+  mpiexec -n 4 ./solver
 
-  -n N, -np N            so many ranks in all (default: one per allocated core; '*' says the same)
+  -n N, -np N            so many ranks in all (default: one per allocated core, '*' says the same; outside a job one)
   -c N, -cores N         so many ranks on each node
   -env NAME VALUE        set a variable for the ranks
   -genv NAME VALUE       the same; -env wins over -genv
@@ -339,7 +343,7 @@ Exit code: 0, or that of the first rank that failed (128 + n when signal n ended
   122  a rank left MPI without finalizing, or broke its protocol
   123  a node or its link was lost
   124  -timeout was over
-  125  mpiexec could not do its part: wrong options, not in a task, no proxy on a node
+  125  mpiexec could not do its part: wrong options, no proxy on a node
   126  the program cannot be executed
   127  no such program
 ";
@@ -414,7 +418,10 @@ mod tests {
             said("-zzz x"),
             "unknown option '-zzz'; 'mpiexec -help' lists the options"
         );
-        assert_eq!(said("-hosts 2 a b x"), "option '-hosts' is not supported yet");
+        assert_eq!(
+            said("-hosts 2 a b x"),
+            "option '-hosts' is not supported yet; a job names the nodes: job submit /requestednodes:A,B /numnodes:2 mpiexec ..."
+        );
         assert_eq!(
             said("-ppn 2 x"),
             "option '-ppn' is not supported yet; -c N starts N ranks on each node"

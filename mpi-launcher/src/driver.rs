@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use proto::frame::VERSION;
 use proto::ids::{LaunchId, NodeId, Rank};
-use proto::launch::{AgentRequest, AllocationView, LauncherMessage, ProxyMessage, RunOrder};
+use proto::launch::{
+    AgentRequest, AllocationView, LauncherMessage, ProxyMessage, RANK_NOTES_VARIABLE, RunOrder, TASK_SOCKET_VARIABLE,
+};
 use proto::units::Monotonic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use transport::control::{CloseCode, Connection, Listener, Pending, StreamError, StreamReader, StreamWriter};
 use transport::identity::{Alpn, ClientCertificate, ServerTls};
+use transport::port_range::{self, PortRange};
 
 use crate::args::Launch;
 use crate::coordinator::{Action, Coordinator, Input, Outcome};
@@ -26,6 +29,7 @@ use crate::hosts::{Peers, TaskSocket, in_words, link_settings};
 use crate::input;
 use crate::map::{self, Placement};
 use crate::output::{Piece, Printer};
+use crate::standalone::Alone;
 
 /// How long a proxy may take from its first packet to its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,8 +52,8 @@ const MAX_HELLO_BYTES: usize = 4096;
 /// What mpiexec finds around itself.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The task's socket.
-    pub socket: PathBuf,
+    /// The task's socket; none outside a cluster, where ranks run on this machine.
+    pub socket: Option<PathBuf>,
     /// The working directory, when it has a name that can be sent.
     pub directory: Option<String>,
     /// The environment, as far as it is text.
@@ -62,7 +66,16 @@ pub struct Surroundings {
 /// When it never came to starting proxies; afterwards the outcome has the cause.
 pub async fn run(launch: Launch, surroundings: Surroundings) -> Result<Outcome> {
     let mut signals = Signals::watch()?;
-    let mut socket = TaskSocket::open(&surroundings.socket).await?;
+    // Lives as long as the launch.
+    let (alone, path) = match &surroundings.socket {
+        Some(path) => (None, path.clone()),
+        None => {
+            let alone = Alone::start()?;
+            let path = alone.socket();
+            (Some(alone), path)
+        }
+    };
+    let mut socket = TaskSocket::open(&path).await?;
     let view = socket
         .describe()
         .await
@@ -73,8 +86,8 @@ pub async fn run(launch: Launch, surroundings: Surroundings) -> Result<Outcome> 
         .await
         .context("cannot get a certificate for this launch")?;
     let tls = ServerTls::new(&identity, ClientCertificate::Required, Alpn::Launch)?;
-    let address = (view.address, 0).into();
-    let listener = Listener::bind(address, &tls, link_settings())
+    let bind = |address| Listener::bind(address, &tls, link_settings());
+    let listener = port_range::bind(PortRange::of_task()?, view.address, bind)
         .with_context(|| format!("cannot listen on this node's address {}", view.address))?;
     let id = fresh_id().context("the system gives no random bytes")?;
     let request = AgentRequest::StartProxy {
@@ -114,6 +127,7 @@ pub async fn run(launch: Launch, surroundings: Surroundings) -> Result<Outcome> 
         _ = signals.next() => {}
     }
     listener.wait_idle(PARTING_TIMEOUT).await;
+    drop(alone);
     Ok(outcome)
 }
 
@@ -506,6 +520,7 @@ impl Signals {
 }
 
 fn order(launch: &Launch, placement: &Placement, surroundings: Surroundings, id: LaunchId) -> RunOrder {
+    let alone = surroundings.socket.is_none();
     RunOrder {
         position: 0,
         // Replaced for each node, as the position is.
@@ -518,6 +533,9 @@ fn order(launch: &Launch, placement: &Placement, surroundings: Surroundings, id:
             .env
             .iter()
             .map(|(name, value)| (name.clone(), Some(value.clone())))
+            // Outside a cluster the socket is this launch's own, and gone by now.
+            .chain([(RANK_NOTES_VARIABLE.to_owned(), None)])
+            .chain(alone.then(|| (TASK_SOCKET_VARIABLE.to_owned(), None)))
             .collect(),
         inherited: surroundings.environment,
         affinity: launch.affinity,
@@ -526,7 +544,7 @@ fn order(launch: &Launch, placement: &Placement, surroundings: Surroundings, id:
     }
 }
 
-fn fresh_id() -> std::io::Result<LaunchId> {
+pub(crate) fn fresh_id() -> std::io::Result<LaunchId> {
     use std::io::Read;
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -14,8 +14,10 @@ pub mod map;
 pub mod proxy;
 
 mod input;
+mod notes;
 mod output;
 mod pairs;
+mod standalone;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -51,21 +53,14 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             let _ = std::io::stdout().write_all(args::USAGE.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Invocation::Launch(launch)) => start(launch, &words),
+        Ok(Invocation::Launch(launch)) => start(launch),
     }
 }
 
-fn start(launch: args::Launch, words: &[String]) -> ExitCode {
-    let Some(socket) = std::env::var_os(TASK_SOCKET_VARIABLE) else {
-        return fail(&format!(
-            "this is not a task of a Muster cluster ({TASK_SOCKET_VARIABLE} is not set), and ranks on this machine or over \
-             ssh are not supported yet; submit it, for example: job submit /numnodes:4 mpiexec {}",
-            words.join(" ")
-        ));
-    };
+fn start(launch: args::Launch) -> ExitCode {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let surroundings = Surroundings {
-        socket: socket.into(),
+        socket: std::env::var_os(TASK_SOCKET_VARIABLE).map(Into::into),
         directory: std::env::current_dir()
             .ok()
             .and_then(|path| path.into_os_string().into_string().ok()),

@@ -51,10 +51,7 @@ mod tests {
         });
         AllocationView {
             attempt: AttemptId(1),
-            task: TaskId {
-                job: JobId(1),
-                number: TaskNumber(1),
-            },
+            task: TaskId::new(JobId(1), TaskNumber(1)),
             nodes: nodes.collect(),
             here: NodeId(1),
             address: [127, 0, 0, 1].into(),

@@ -5,11 +5,14 @@
 //! error: what follows is dropped, and ranks run on.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::thread;
 
 use proto::ids::Rank;
-use proto::launch::OutputStream;
+use proto::launch::{OutputStream, RANK_NOTES_VARIABLE};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::notes::Notes;
 
 /// Pieces that may wait; each has at most [`proto::launch::MAX_OUTPUT_BYTES`].
 const MAX_WAITING_PIECES: usize = 64;
@@ -37,10 +40,21 @@ pub(crate) struct Printer {
 impl Printer {
     /// Starts printing to this process's streams.
     pub(crate) fn start(label: bool) -> io::Result<Self> {
+        // Labels in the text need no notes.
+        let folder = std::env::var_os(RANK_NOTES_VARIABLE)
+            .filter(|_| !label)
+            .map(PathBuf::from);
+        let mut notes = [None, None];
+        if let Some(folder) = folder {
+            notes = [
+                Notes::beside(io::stdout(), &folder, "stdout"),
+                Notes::beside(io::stderr(), &folder, "stderr"),
+            ];
+        }
         let (pieces, waiting) = mpsc::channel(MAX_WAITING_PIECES);
         let (done, written) = oneshot::channel();
         thread::Builder::new().name("output".to_owned()).spawn(move || {
-            print_all(waiting, label, &mut io::stdout(), &mut io::stderr());
+            print_all(waiting, label, notes, &mut io::stdout(), &mut io::stderr());
             drop(done);
         })?;
         Ok(Self { pieces, written })
@@ -50,22 +64,36 @@ impl Printer {
 fn print_all<'a>(
     mut waiting: mpsc::Receiver<Piece>,
     label: bool,
+    mut notes: [Option<Notes>; 2],
     stdout: &'a mut dyn Write,
     stderr: &'a mut dyn Write,
 ) {
     let mut streams = [(stdout, Labels::default(), false), (stderr, Labels::default(), false)];
     while let Some(Piece { rank, stream, bytes }) = waiting.blocking_recv() {
-        let (target, labels, closed) = &mut streams[usize::from(stream == OutputStream::Stderr)];
+        let index = usize::from(stream == OutputStream::Stderr);
+        let (target, labels, closed) = &mut streams[index];
+        let notes = &mut notes[index];
         if *closed {
             continue;
         }
         let bytes = if label { labels.apply(rank, &bytes) } else { bytes };
-        if let Err(error) = target.write_all(&bytes).and_then(|()| target.flush()) {
+        take_note(notes, Notes::before);
+        let written = target.write_all(&bytes).and_then(|()| target.flush());
+        take_note(notes, |notes| notes.after(rank));
+        if let Err(error) = written {
             *closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
                 tracing::warn!(%error, ?stream, "output of the ranks is lost from here on");
             }
         }
+    }
+}
+
+/// Without notes output is shown without labels, which is no reason to lose it.
+fn take_note(notes: &mut Option<Notes>, note: impl FnOnce(&mut Notes) -> io::Result<()>) {
+    if let Some(Err(error)) = notes.as_mut().map(note) {
+        tracing::warn!(%error, "output has no labels of ranks from here on");
+        *notes = None;
     }
 }
 
@@ -132,7 +160,7 @@ mod tests {
         }
         drop(pieces);
         let mut stderr = Vec::new();
-        print_all(waiting, false, &mut Closed, &mut stderr);
+        print_all(waiting, false, [None, None], &mut Closed, &mut stderr);
         assert_eq!(stderr, b"x\n");
     }
 }

@@ -5,21 +5,31 @@
 //!   Greeting ------------------>       once per connection
 //!            <------------------ Greeted | Refused
 //!   Request ------------------->       one after the other on a unix socket, one per stream on QUIC
-//!            <------------------ Reply      exactly one, except Wait: a Reply per change until the job ended
+//!            <------------------ Reply      exactly one, except for the streams below
 //! ```
 //!
-//! Who asks is proved by SO_PEERCRED or a certificate, never by what the client says.
+//! Streams: `WaitJob` gets a `Job` per change until the job ended; `Tail` gets `Output`s, then `Done`; `Events` gets
+//! `Events`, for ever when it follows. `Input` is answered by `Done`; then the client sends [`crate::control::Input`]
+//! frames and gets an [`crate::control::InputReply`] for each. A client ends a stream by leaving.
+//!
+//! Who asks is proved by SO_PEERCRED or a certificate, never by what the client says. On QUIC the greeting opens the first
+//! stream, which then ends; a client without a certificate gets as far as [`crate::control::Knock`] and no further.
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::{FileReply, TaskFile};
+use crate::control::{FileReply, FollowFrom, Piece, TaskFile};
+use crate::event::Event;
 use crate::frame::Version;
-use crate::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId};
-use crate::model::job::{JobRow, JobSpec};
+use crate::ids::{
+    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId, TaskNumber, UserName,
+};
+use crate::model::job::{Env, JobChange, JobRow, JobSpec};
 use crate::model::node::{AdminState, NodeRow};
 use crate::model::owner::Role;
 use crate::model::task::{TaskRow, TaskSpec};
+use crate::model::user::UserRow;
 use crate::model::why::Why;
+use crate::stored::SettingsRow;
 use crate::units::{Millis, Timestamp};
 
 /// The most tasks of one submission.
@@ -82,6 +92,162 @@ pub enum Request {
         /// Which.
         job: JobId,
     },
+    /// Makes a job without tasks, in state Configuring. Answered by `Submitted`.
+    NewJob {
+        /// Made by the client.
+        submission: SubmissionId,
+        /// The job.
+        job: Box<JobSpec>,
+    },
+    /// Adds tasks: also to a job that waits, runs, failed or was canceled; the last two run again. Answered by `Added`.
+    AddTasks {
+        /// Made by the client.
+        submission: SubmissionId,
+        /// Which job.
+        job: JobId,
+        /// At least one.
+        tasks: Vec<TaskSpec>,
+    },
+    /// Puts a job in configuration into the queue.
+    SubmitJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Changes what a job that is not over asks for.
+    ModifyJob {
+        /// Which.
+        job: JobId,
+        /// What.
+        change: Box<JobChange>,
+    },
+    /// A new job in configuration with the same wishes and tasks, the caller's own. Answered by `Submitted`.
+    CloneJob {
+        /// Made by the client.
+        submission: SubmissionId,
+        /// Which.
+        job: JobId,
+    },
+    /// Puts a running, failed or canceled job back into the queue: all its tasks that did not end well run again.
+    RequeueJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Ends a job as Finished.
+    FinishJob {
+        /// Which.
+        job: JobId,
+        /// Up to 128 characters.
+        message: String,
+    },
+    /// Ends tasks of one job.
+    CancelTasks {
+        /// Which, all of one job, at most [`MAX_TASKS`]; the id of a sweep means all its steps.
+        tasks: Vec<TaskId>,
+        /// Without a grace period.
+        force: bool,
+        /// Up to 128 characters.
+        message: String,
+    },
+    /// Puts running, failed or canceled tasks of one job back into the queue; a job that was over lives again.
+    RequeueTasks {
+        /// As in `CancelTasks`.
+        tasks: Vec<TaskId>,
+    },
+    /// Ends running tasks of one job as Finished.
+    FinishTasks {
+        /// As in `CancelTasks`.
+        tasks: Vec<TaskId>,
+        /// Up to 128 characters.
+        message: String,
+    },
+    /// What would become of a submission, without making it. Refused as the submission would be.
+    Rehearse {
+        /// The job.
+        job: Box<JobSpec>,
+        /// Its tasks.
+        tasks: Vec<TaskSpec>,
+    },
+    /// Output of tasks of one job, as it comes, from wherever they run.
+    Tail {
+        /// Which job.
+        job: JobId,
+        /// Which of its tasks; empty means all, also those that are added later.
+        tasks: Vec<TaskId>,
+        /// Where in each file it begins; `At` is for one task only.
+        from: FollowFrom,
+        /// Whether it goes on until the tasks have ended.
+        follow: bool,
+    },
+    /// Input for an interactive task that waits or runs.
+    Input {
+        /// Which.
+        task: TaskId,
+    },
+    /// What happens in the cluster; a plain user is told of their own jobs, of nodes, groups and pools.
+    Events {
+        /// After this one; none means from now on, or, without `follow`, all that are kept (the last 10,000).
+        after: Option<Sequence>,
+        /// Whether it goes on.
+        follow: bool,
+    },
+    /// Has nodes try to reach each other. For operators.
+    Probe {
+        /// Which; empty means all that answer, at most [`crate::control::MAX_PROBES`].
+        nodes: Vec<NodeName>,
+    },
+    /// Takes nodes out of the cluster; their certificates are void at once. For administrators.
+    RemoveNodes {
+        /// Which.
+        nodes: Vec<NodeName>,
+        /// Also when they hold tasks; these are lost, and run again elsewhere if they may.
+        force: bool,
+    },
+    /// All users. A plain user sees themselves.
+    ListUsers,
+    /// Adds a user, or gives one another role. For administrators.
+    AddUser {
+        /// Login name.
+        user: UserName,
+        /// What they may do.
+        role: Role,
+        /// As whom their tasks run, where the head node's user database does not know the name.
+        ids: Option<(u32, u32)>,
+    },
+    /// Takes a user out with all their credentials, at once. For administrators.
+    RemoveUser {
+        /// Who.
+        user: UserName,
+    },
+    /// Takes one credential back, at once. For administrators and the user.
+    RevokeCredential {
+        /// Who.
+        user: UserName,
+        /// The first digits of the key's hash, at least 8 of them, as `ListUsers` shows it.
+        key: String,
+    },
+    /// Makes a one-time token with which the user logs in elsewhere. For administrators, and users for themselves.
+    /// Answered by `Token`.
+    MakeLogin {
+        /// Who.
+        user: UserName,
+        /// How long it is good for, at most 7 days.
+        lifetime: Millis,
+    },
+    /// A new certificate for the key that the caller shows, with a life as at log-in. Answered by `Certified`.
+    RenewCredential {
+        /// PKCS#10 DER, for the same key.
+        #[serde(with = "serde_bytes")]
+        request: Vec<u8>,
+    },
+    /// Variables and parameters of the cluster.
+    Settings,
+    /// Sets them. For administrators.
+    SetSettings {
+        /// Variables to set or to take away.
+        env: Env,
+        /// Parameters to set, by HPC Pack's names in any case; an empty value takes one back to its default.
+        parameters: Vec<(String, String)>,
+    },
     /// Ends a job.
     CancelJob {
         /// Which.
@@ -100,8 +266,11 @@ pub enum Request {
     ListTasks {
         /// Which.
         job: JobId,
-        /// The first number to show, for paging.
-        from: u32,
+        /// Only those after it, for paging.
+        after: Option<TaskId>,
+        /// Only in these states (HPC Pack's words, any case); empty means all.
+        #[serde(default)]
+        states: Vec<String>,
     },
     /// One task with the ends of its output.
     ViewTask {
@@ -123,6 +292,9 @@ pub enum Request {
         nodes: Vec<NodeName>,
         /// To what.
         admin: AdminState,
+        /// Whether tasks that may be rerun are put back into the queue now, when the node goes offline.
+        #[serde(default)]
+        requeue: bool,
     },
     /// All groups with their nodes.
     ListGroups,
@@ -183,6 +355,18 @@ pub struct JobFilter {
     /// Only with this name.
     #[serde(default)]
     pub name: Option<String>,
+    /// Only of this project.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Only submitted at or after.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Also commands of `clusrun`.
+    #[serde(default)]
+    pub admin: bool,
+    /// Only so many, the newest.
+    #[serde(default)]
+    pub limit: Option<u32>,
 }
 
 /// The answer to a request.
@@ -197,6 +381,65 @@ pub enum Reply {
         sequence: Sequence,
         /// Whether this submission had been answered before.
         repeated: bool,
+    },
+    /// The tasks are durable.
+    Added {
+        /// The job.
+        job: JobId,
+        /// The number of the first; the others follow.
+        first: TaskNumber,
+        /// The state of the cluster that holds it.
+        sequence: Sequence,
+        /// Whether this submission had been answered before.
+        repeated: bool,
+    },
+    /// What would become of a submission.
+    Rehearsed {
+        /// Whether its first task would start at once.
+        starts_now: bool,
+        /// The nodes that it would get now; empty when it would wait.
+        nodes: Vec<NodeName>,
+        /// Why it would wait; none when it would start.
+        why: Option<Box<Why>>,
+    },
+    /// A piece of a task's output, or news of where it comes from.
+    Output(Box<Output>),
+    /// What happened.
+    Events {
+        /// In order.
+        events: Vec<Happened>,
+        /// Whether older ones than the first were asked for and are no longer kept.
+        missed: bool,
+    },
+    /// Which nodes reach which.
+    Probed {
+        /// One per node that was asked, by name.
+        nodes: Vec<ProbedNode>,
+    },
+    /// Users.
+    Users {
+        /// By name.
+        users: Vec<UserRow>,
+    },
+    /// A certificate.
+    Certified {
+        /// DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The cluster's authority, DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+        /// When it ends.
+        expires_at: Timestamp,
+    },
+    /// What is set for the cluster.
+    Settings {
+        /// What somebody set.
+        row: Box<SettingsRow>,
+        /// All parameters as they are in force, by HPC Pack's names, with a word of what they are.
+        parameters: Vec<Parameter>,
+        /// Variables that every task gets besides.
+        standing: Env,
     },
     /// Done, and durable.
     Done {
@@ -286,6 +529,80 @@ pub enum Reply {
     Unknown,
 }
 
+/// What a follower of output is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Whose.
+    pub task: TaskId,
+    /// The try.
+    pub attempt: AttemptId,
+    /// The node that it comes from.
+    pub node: NodeName,
+    /// What.
+    pub part: OutputPart,
+}
+
+/// A part of a task's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum OutputPart {
+    /// Bytes.
+    Piece(Piece),
+    /// One of the files cannot be shown.
+    Missing {
+        /// Which.
+        file: TaskFile,
+        /// For people.
+        reason: String,
+    },
+    /// The node cannot be reached; it is tried again while the task is followed.
+    Unreachable {
+        /// For people.
+        reason: String,
+    },
+    /// All output of this try was told.
+    End {
+        /// The task as it is now: over, or to be tried again.
+        task: Box<TaskRow>,
+    },
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Its place in the order of all events.
+    pub sequence: Sequence,
+    /// When the head node stored it.
+    pub at: Timestamp,
+    /// What.
+    pub event: Box<Event>,
+}
+
+/// A parameter of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// HPC Pack's name, or our own where it has none.
+    pub name: String,
+    /// As it is in force.
+    pub value: String,
+    /// What it does, with its unit.
+    pub meaning: String,
+    /// Whether `cluscfg setparams` may change it.
+    pub settable: bool,
+}
+
+/// What one node could reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbedNode {
+    /// Which node tried.
+    pub node: NodeName,
+    /// Whom it reached in how many microseconds, or why not; by name.
+    pub reached: Vec<(NodeName, Result<u64, String>)>,
+    /// Why it could not be asked.
+    #[serde(default)]
+    pub unasked: Option<String>,
+}
+
 /// The end of one of a task's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEnd {
@@ -349,6 +666,15 @@ pub struct HeadView {
     pub listen: String,
     /// The newest event.
     pub sequence: Sequence,
+    /// Its wall clock when it answered.
+    #[serde(default)]
+    pub clock: Timestamp,
+    /// SHA-256 of the cluster authority's certificate, hex.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// When the head node's own certificate ends.
+    #[serde(default)]
+    pub certificate_ends: Timestamp,
 }
 
 /// A request that changed nothing: what was asked, what is wrong, what to type next.

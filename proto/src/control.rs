@@ -13,19 +13,20 @@
 //!         <------------------------------- HeartbeatTaken
 //! ```
 //!
-//! A node that has no certificate yet may open a stream and say [`Join`] only; the answer is [`JoinReply`].
-//! The head opens further streams to the node, each with one [`FileRequest`] that is answered by [`FileReply`] frames.
+//! A peer that has no certificate yet may open one stream and say one [`Knock`]: a node joins, a user logs in.
+//! A node whose certificate has expired may say [`NodeMessage::Renew`] in place of the hello, and nothing else.
+//! The head opens further streams to the node, each with one [`NodeRequest`]; what follows on it is said there.
 //! Unknown messages are skipped by nodes and answered by closing the connection by the head.
 
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Version;
-use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, TaskId};
+use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, Rank, TaskId, UserName};
 use crate::model::job::Env;
 use crate::model::node::Inventory;
-use crate::model::owner::Owner;
-use crate::model::task::AttemptOutcome;
+use crate::model::owner::{Owner, Role};
+use crate::model::task::{AttemptOutcome, Interactive};
 use crate::units::{Millis, Timestamp};
 
 /// The most reports in one message; more go in the next one.
@@ -55,6 +56,15 @@ pub enum NodeMessage {
         /// In the order in which they happened.
         reports: Vec<Report>,
     },
+    /// Asks for a new certificate for the key it has: at any time after the hello, or in place of it when the certificate
+    /// has expired. Answered by [`HeadMessage::Renewed`] or [`HeadMessage::Refused`].
+    Renew {
+        /// What it speaks.
+        version: Version,
+        /// Its certificate request, PKCS#10 DER, for the same key.
+        #[serde(with = "serde_bytes")]
+        request: Vec<u8>,
+    },
     /// From a newer node.
     #[serde(other)]
     Unknown,
@@ -75,6 +85,9 @@ pub struct Hello {
     pub peer: SocketAddr,
     /// Every attempt it knows of: running, or ended and not yet acknowledged.
     pub held: Vec<HeldAttempt>,
+    /// Its wall clock when it said this.
+    #[serde(default)]
+    pub clock: Option<Timestamp>,
 }
 
 /// An attempt that a node knows of.
@@ -164,6 +177,20 @@ pub enum HeadMessage {
         /// Its number.
         number: u64,
     },
+    /// The new certificate.
+    Renewed {
+        /// DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The cluster's authority, DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+    },
+    /// The node was taken out of the cluster: it ends all its tasks at once, and asks no more. Then the connection closes.
+    Removed {
+        /// For its log.
+        reason: String,
+    },
     /// From a newer head.
     #[serde(other)]
     Unknown,
@@ -241,7 +268,16 @@ pub struct StartOrder {
     pub stdout: Option<String>,
     /// Where standard error goes.
     pub stderr: Option<String>,
-    /// The job's variables with the task's own over them.
+    /// Where standard input comes from; none means nothing.
+    #[serde(default)]
+    pub stdin: Option<String>,
+    /// The text of a script that is started in place of the command's first word.
+    #[serde(default)]
+    pub script: Option<String>,
+    /// Takes input from whoever attaches.
+    #[serde(default)]
+    pub interactive: Option<Interactive>,
+    /// The cluster's variables, the job's over them, and the task's own over those.
     pub env: Env,
     /// From its start.
     pub runtime_limit: Option<Millis>,
@@ -282,7 +318,20 @@ impl std::fmt::Debug for AllocationAuthority {
     }
 }
 
-/// A node without a certificate asks for one. The only thing it may say.
+/// The one thing that a peer without a certificate may say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum Knock {
+    /// A node joins. Answered by [`JoinReply`].
+    Join(Join),
+    /// A user logs in. Answered by [`LoginReply`].
+    Login(Login),
+    /// From a newer peer.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A node without a certificate asks for one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// What it speaks.
@@ -321,12 +370,211 @@ pub enum JoinReply {
         /// The cluster's authority, DER.
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
+        /// The head node's wall clock when it answered.
+        clock: Timestamp,
+        /// The cluster's name.
+        cluster: String,
     },
     /// Why not: what is wrong with the token or the name, and what to type.
     Refused {
         /// For the person who started the node.
         reason: String,
     },
+}
+
+/// A user turns a one-time token into a certificate for the key of this host.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// What they speak.
+    pub version: Version,
+    /// The secret of the token, hex.
+    pub secret: String,
+    /// The host they are on, for `muster user list`; at most 64 bytes are kept.
+    pub host: String,
+    /// Their certificate request, PKCS#10 DER.
+    #[serde(with = "serde_bytes")]
+    pub request: Vec<u8>,
+}
+
+impl std::fmt::Debug for Login {
+    /// The secret never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to [`Login`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum LoginReply {
+    /// Welcome.
+    LoggedIn {
+        /// As whom.
+        user: UserName,
+        /// What they may do.
+        role: Role,
+        /// The cluster's name.
+        cluster: String,
+        /// The certificate, DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The cluster's authority, DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+        /// When the certificate ends.
+        expires_at: Timestamp,
+        /// The head node's wall clock when it answered.
+        clock: Timestamp,
+    },
+    /// Why not.
+    Refused {
+        /// For the person.
+        reason: String,
+    },
+}
+
+/// Head → node, the first and only message of a stream that the head opens, except for [`NodeRequest::Input`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum NodeRequest {
+    /// A part of a file. Answered once, by [`FileReply`].
+    File(FileRequest),
+    /// Both files of an attempt as they grow. Answered by [`FollowReply`] frames; the last is an end or a failure. The head
+    /// ends the stream when nobody follows any more.
+    Follow(FollowRequest),
+    /// Input for an interactive task. [`Input`] frames follow; each is answered by [`InputReply`] when it was written.
+    Input {
+        /// The try.
+        attempt: AttemptId,
+    },
+    /// Tries to reach the agents of other nodes. Answered once, by [`ProbeReply`].
+    Probe {
+        /// At most [`MAX_PROBES`].
+        peers: Vec<SocketAddr>,
+    },
+    /// From a newer head; the node ends the stream.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The most peers of one probe.
+pub const MAX_PROBES: usize = 256;
+
+/// Which output is followed, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowRequest {
+    /// The job, for the path of a finished attempt's directory.
+    pub job: JobId,
+    /// The try.
+    pub attempt: AttemptId,
+    /// Where in each file it begins.
+    pub from: FollowFrom,
+    /// Whether it goes on until the attempt has ended; else what is there now is sent.
+    pub follow: bool,
+}
+
+/// Where following begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum FollowFrom {
+    /// At the beginning.
+    Start,
+    /// At the last so many bytes.
+    Last {
+        /// Of each file.
+        bytes: u64,
+    },
+    /// Where an earlier stream had come to.
+    At {
+        /// Bytes of `stdout.txt`.
+        stdout: u64,
+        /// Bytes of `stderr.txt`.
+        stderr: u64,
+    },
+}
+
+/// Node → head, while output is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum FollowReply {
+    /// More output.
+    Piece(Piece),
+    /// One of the files cannot be followed: never made, taken away, not readable, or not a regular file.
+    Missing {
+        /// Which.
+        file: TaskFile,
+        /// For people.
+        reason: String,
+    },
+    /// Everything was sent: the attempt has ended, or only what is there now was asked for.
+    End,
+}
+
+/// A piece of a task's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// From which file.
+    pub file: TaskFile,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// At most [`MAX_PIECE_BYTES`].
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// The rank that wrote it, where the launcher noted it. A piece is of one rank.
+    #[serde(default)]
+    pub rank: Option<Rank>,
+}
+
+/// Input of an interactive task, on its way there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum Input {
+    /// As typed.
+    Bytes {
+        /// At most 64 KiB.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The terminal's new size.
+    Size {
+        /// Lines.
+        rows: u16,
+        /// Characters of a line.
+        columns: u16,
+    },
+    /// There is no more.
+    End,
+}
+
+/// The answer to one [`Input`]. Only then may the next be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "t")]
+pub enum InputReply {
+    /// It was written.
+    Taken,
+    /// The program reads no more, or takes no input at all.
+    Closed {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Node → head: which peers answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReply {
+    /// One per peer that was asked for, in that order.
+    pub results: Vec<Probed>,
+}
+
+/// Whether one peer answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Where.
+    pub peer: SocketAddr,
+    /// Microseconds of a handshake's first round trip, or why there was none.
+    pub outcome: Result<u64, String>,
 }
 
 /// Which of a task's files.
@@ -339,7 +587,7 @@ pub enum TaskFile {
     Stderr,
 }
 
-/// Head → node on a stream of its own: a part of a task's file.
+/// A part of a task's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRequest {
     /// The job, for the path of a finished attempt's directory.

@@ -4,13 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use core::net::SocketAddr;
 
-use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, SubmissionId, TaskId};
+use crate::ids::{
+    AttemptId, BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, SubmissionId, TaskId, TaskNumber,
+    UserName,
+};
 use crate::model::attempt::Share;
-use crate::model::job::{JobOutcome, JobSpec};
+use crate::model::job::{JobOutcome, JobRow, JobSpec, Progress};
 use crate::model::node::{AdminState, Inventory};
-use crate::model::owner::Owner;
-use crate::model::task::{AttemptOutcome, TaskOutcome, TaskSpec};
-use crate::stored::TokenRow;
+use crate::model::owner::{Owner, Role};
+use crate::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec};
+use crate::model::user::{Credential, LoginToken};
+use crate::stored::{SettingsRow, TokenRow};
 use crate::units::Timestamp;
 
 /// A fact about the cluster.
@@ -77,8 +81,69 @@ pub enum Event {
         pool: PoolName,
         /// Its groups.
         groups: Vec<GroupName>,
+        /// The key that it gets a certificate for.
+        key: KeyHash,
+        /// When that certificate ends.
+        certificate_ends: Timestamp,
         /// When.
         at: Timestamp,
+    },
+    /// A node got a new certificate for the key it has.
+    NodeRenewed {
+        /// Which.
+        node: NodeId,
+        /// When the certificate ends.
+        certificate_ends: Timestamp,
+    },
+    /// A node was taken out of the cluster; whatever it held is gone by the administrator's word.
+    NodeRemoved {
+        /// Which.
+        node: NodeId,
+    },
+    /// A user was added, or has another role or account number now. Credentials stay.
+    UserAdded {
+        /// Login name.
+        name: UserName,
+        /// As whom tasks run.
+        uid: u32,
+        /// Primary group.
+        gid: u32,
+        /// What they may do.
+        role: Role,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user was taken out, and with them all their credentials.
+    UserRemoved {
+        /// Who.
+        name: UserName,
+    },
+    /// A one-time token for a log-in was made; an earlier one is void.
+    LoginOffered {
+        /// Who.
+        name: UserName,
+        /// The token.
+        token: LoginToken,
+    },
+    /// A user logged in with a new key, which uses the token up, or renewed the credential of a key that stands in the row,
+    /// which leaves it. The oldest credential goes when there are too many.
+    LoggedIn {
+        /// Who.
+        name: UserName,
+        /// With what.
+        credential: Credential,
+    },
+    /// A credential was taken back.
+    CredentialRevoked {
+        /// Whose.
+        name: UserName,
+        /// Which.
+        key: KeyHash,
+    },
+    /// An administrator set variables or parameters of the cluster.
+    SettingsChanged {
+        /// All of them as they are now.
+        settings: Box<SettingsRow>,
     },
     /// A node connected and said what it has.
     NodeUp {
@@ -90,6 +155,9 @@ pub enum Event {
         inventory: Inventory,
         /// Where its peers reach it.
         peer: SocketAddr,
+        /// How far its clock is ahead.
+        #[serde(default)]
+        clock_ahead_ms: Option<i64>,
         /// When.
         at: Timestamp,
     },
@@ -136,6 +204,65 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A job without tasks was made, in state Configuring.
+    JobCreated {
+        /// Its number.
+        job: JobId,
+        /// The client's own id for it.
+        submission: SubmissionId,
+        /// Whose it is.
+        owner: Owner,
+        /// What was asked.
+        spec: Box<JobSpec>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Tasks were added to a job that is in memory. In one that is not in configuration they wait at once.
+    TasksAdded {
+        /// The job.
+        job: JobId,
+        /// The client's own id for the addition; none when the head node adds them itself (a clone).
+        submission: Option<SubmissionId>,
+        /// The number of the first.
+        first: TaskNumber,
+        /// The tasks; a sweep is one of them.
+        tasks: Vec<TaskSpec>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A job in configuration is in the queue now.
+    JobSubmitted {
+        /// Which.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A job's wishes were changed.
+    JobModified {
+        /// Which.
+        job: JobId,
+        /// All of them as they are now.
+        spec: Box<JobSpec>,
+        /// How far it says it is.
+        #[serde(default)]
+        progress: Option<Progress>,
+    },
+    /// A job that had ended is in memory again, in state Queued, because tasks of it are to run.
+    JobRevived {
+        /// Its row as it was stored.
+        job: Box<JobRow>,
+        /// Its tasks as they were stored.
+        tasks: Vec<TaskRow>,
+        /// Whether the job itself was put back into the queue (`job requeue`), which is counted.
+        counted: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A job that is not over was put back into the queue, which is counted. Its tasks follow one by one.
+    JobRequeued {
+        /// Which.
+        job: JobId,
+    },
     /// The end of a job was decided while parts of it still hold nodes.
     JobStopping {
         /// Which.
@@ -178,6 +305,9 @@ pub enum Event {
         outcome: TaskOutcome,
         /// Whether without a grace period.
         force: bool,
+        /// Whether its task waits again after that.
+        #[serde(default)]
+        again: bool,
     },
     /// The primary's part is over.
     AttemptEnded {
@@ -195,10 +325,13 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
-    /// A task waits again.
+    /// A task waits again: after a try that counts as one of its retries, or because somebody said so.
     TaskRequeued {
-        /// Which.
+        /// Which. It may have ended, which takes its end back.
         task: TaskId,
+        /// Whether somebody said so, which counts no retry.
+        #[serde(default)]
+        asked: bool,
     },
     /// A task is over.
     TaskEnded {

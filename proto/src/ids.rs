@@ -22,8 +22,20 @@ pub enum IdError {
         least: u64,
     },
     /// The text is not `job.task`.
-    #[error("'{text}' is no task id: expected JOB.TASK, for example 12.1")]
+    #[error("'{text}' is no task id: expected JOB.TASK, for example 12.1, or JOB.TASK.STEP")]
     NotATask {
+        /// What was given.
+        text: String,
+    },
+    /// The text is no login name.
+    #[error("'{text}' is no user name: use 1 to 64 letters, digits, '.', '_', '-', '@' or '$', not beginning with '-'")]
+    NotAUser {
+        /// What was given.
+        text: String,
+    },
+    /// The text is no key's hash.
+    #[error("'{text}' is no key hash: expected 64 hex digits")]
+    NotAKey {
         /// What was given.
         text: String,
     },
@@ -96,18 +108,66 @@ impl Rank {
     }
 }
 
-/// A task: the job and the number in it, written `12.1`.
+number_id!(
+    /// The value of the index of a parametric sweep, as it replaces `*` (HPC Pack's CCP_TASKINSTANCEID).
+    Step(u32), "step", least 0
+);
+
+/// A task: the job, the number in it, and for one element of a parametric sweep its step. Written `12.1`, `12.1.7`.
+///
+/// Sorted as lists show it. Where tasks are named to be acted on, the id of a sweep without a step means all its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
     /// The job that the task belongs to.
     pub job: JobId,
     /// The number within the job.
     pub number: TaskNumber,
+    /// Which element of a sweep; none for a task that is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+}
+
+impl TaskId {
+    /// A task that is no element of a sweep.
+    #[must_use]
+    pub const fn new(job: JobId, number: TaskNumber) -> Self {
+        Self {
+            job,
+            number,
+            step: None,
+        }
+    }
+
+    /// Before all tasks of a job, in the order of lists.
+    #[must_use]
+    pub const fn first_of(job: JobId) -> Self {
+        Self::new(job, TaskNumber(0))
+    }
+
+    /// After all tasks of a job, in the order of lists.
+    #[must_use]
+    pub const fn last_of(job: JobId) -> Self {
+        Self {
+            job,
+            number: TaskNumber(u32::MAX),
+            step: Some(Step(u32::MAX)),
+        }
+    }
+
+    /// Whether `other` is this task, or an element of this sweep.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.job == other.job && self.number == other.number && (self.step.is_none() || self.step == other.step)
+    }
 }
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.job, self.number)
+        write!(f, "{}.{}", self.job, self.number)?;
+        match self.step {
+            Some(step) => write!(f, ".{step}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -115,10 +175,14 @@ impl FromStr for TaskId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let refused = || IdError::NotATask { text: text.to_owned() };
-        let (job, number) = text.split_once('.').ok_or_else(refused)?;
+        let mut parts = text.splitn(3, '.');
+        let (Some(job), Some(number)) = (parts.next(), parts.next()) else {
+            return Err(refused());
+        };
         Ok(Self {
             job: job.parse().map_err(|_| refused())?,
             number: number.parse().map_err(|_| refused())?,
+            step: parts.next().map(str::parse).transpose().map_err(|_| refused())?,
         })
     }
 }
@@ -218,6 +282,97 @@ name!(
     /// A pool's name.
     PoolName, "pool"
 );
+
+/// The login name of a person or service, as the system's user database has it: case counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+impl UserName {
+    /// Checks and takes a name: 1 to 64 letters, digits, `.`, `_`, `-`, `@` or `$`, not beginning with `-`.
+    ///
+    /// # Errors
+    /// [`IdError::NotAUser`].
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'$');
+        if (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError::NotAUser { text: text.to_owned() })
+        }
+    }
+
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for UserName {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::new(&text)
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
+}
+
+/// SHA-256 of a public key (its SubjectPublicKeyInfo): which key a certificate was made for. Written in hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyHash(pub [u8; 32]);
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for KeyHash {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refused = || IdError::NotAKey { text: text.to_owned() };
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(refused());
+        }
+        let mut hash = [0; 32];
+        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| refused())?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        hash.to_string()
+    }
+}
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -37,6 +37,9 @@ pub const NODE_NAME_VARIABLE: &str = "MUSTER_NODE_NAME";
 /// The environment variable that tells the address under which other nodes reach this one.
 pub const NODE_ADDRESS_VARIABLE: &str = "MUSTER_NODE_ADDRESS";
 
+/// The environment variable that names the folder in which `mpiexec` notes which rank wrote what (`docs/launch.md`).
+pub const RANK_NOTES_VARIABLE: &str = "MUSTER_RANK_NOTES";
+
 /// The most bytes of one piece of output.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 

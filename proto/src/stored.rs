@@ -4,16 +4,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, GroupName, JobId, NodeId, PoolName, Sequence, SubmissionId, TaskId, TaskNumber};
+use crate::ids::{AttemptId, GroupName, JobId, NodeId, PoolName, Sequence, SubmissionId, TaskId, TaskNumber, UserName};
 use crate::model::attempt::AttemptRow;
-use crate::model::job::JobRow;
+use crate::model::job::{Env, JobRow};
 use crate::model::node::NodeRow;
 use crate::model::pool::{GroupRow, PoolRow};
 use crate::model::task::TaskRow;
-use crate::units::Timestamp;
+use crate::model::user::UserRow;
+use crate::units::{Millis, Timestamp};
 
 /// The format that this build writes. A store with a higher one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What the cluster counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +50,11 @@ pub struct SubmissionRow {
     pub id: SubmissionId,
     /// Whose it is: the same id from somebody else is refused.
     pub uid: u32,
-    /// What it became.
+    /// What it became, or what tasks were added to.
     pub job: JobId,
+    /// The first task that it added to a job that was there before; none when it made the job.
+    #[serde(default)]
+    pub first_task: Option<TaskNumber>,
 }
 
 /// A join token, known by its hash only.
@@ -66,6 +70,28 @@ pub struct TokenRow {
     pub expires_at: Timestamp,
     /// How many joins are left; at 0 it is refused as used up.
     pub uses_left: u32,
+}
+
+/// What an administrator has set for the whole cluster (`cluscfg`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SettingsRow {
+    /// For every task, under the job's and the task's own variables.
+    #[serde(default)]
+    pub env: Env,
+    /// Parameters.
+    #[serde(default)]
+    pub parameters: Parameters,
+}
+
+/// Parameters of the cluster under HPC Pack's names; none means the head node's own default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Parameters {
+    /// `TaskCancelGracePeriod`: between a polite stop and a kill, at most an hour. The fencing lease has to fit (`Timing`).
+    #[serde(default)]
+    pub cancel_grace: Option<Millis>,
+    /// `TaskRetryCount`: how often a task that says nothing itself is started again after failures that are not its own.
+    #[serde(default)]
+    pub task_retry_count: Option<u32>,
 }
 
 /// One row.
@@ -90,6 +116,10 @@ pub enum Row {
     Submission(SubmissionRow),
     /// A join token.
     Token(TokenRow),
+    /// A person or service that was given a role or a credential.
+    User(Box<UserRow>),
+    /// What an administrator has set.
+    Settings(Box<SettingsRow>),
 }
 
 /// Which row. Sorted by kind, then by id, as lists show it.
@@ -113,6 +143,10 @@ pub enum RowKey {
     Submission(SubmissionId),
     /// A join token, by its hash.
     Token(String),
+    /// A user.
+    User(UserName),
+    /// What an administrator has set.
+    Settings,
 }
 
 /// What happens to a row.
@@ -138,6 +172,8 @@ impl Row {
             Self::Attempt(row) => RowKey::Attempt(row.id),
             Self::Submission(row) => RowKey::Submission(row.id),
             Self::Token(row) => RowKey::Token(row.hash.clone()),
+            Self::User(row) => RowKey::User(row.name.clone()),
+            Self::Settings(_) => RowKey::Settings,
         }
     }
 }
@@ -153,10 +189,16 @@ impl RowKey {
             Self::Group(name) => named(b"g/", name.as_str()),
             Self::Node(id) => [b"n/".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Job(id) => [b"j/".as_slice(), &id.0.to_be_bytes()].concat(),
-            Self::Task(id) => [Self::tasks_of(id.job).as_slice(), &id.number.0.to_be_bytes()].concat(),
+            Self::Task(id) => {
+                // Without a step the key is the shorter one, which sorts before all steps of the same number.
+                let step = id.step.map_or_else(Vec::new, |step| step.0.to_be_bytes().to_vec());
+                [Self::tasks_of(id.job).as_slice(), &id.number.0.to_be_bytes(), &step].concat()
+            }
             Self::Attempt(id) => [b"a/".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Submission(id) => [b"s/".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Token(hash) => named(b"k/", hash),
+            Self::User(name) => [b"u/", name.as_str().as_bytes()].concat(),
+            Self::Settings => b"c/".to_vec(),
         }
     }
 
@@ -230,6 +272,7 @@ pub fn decode(bytes: &[u8]) -> Result<Row, StoredError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Step;
 
     #[test]
     fn rows_read_what_they_write() {
@@ -242,14 +285,17 @@ mod tests {
     fn keys_sort_as_lists_do() {
         let job = |number| RowKey::Job(JobId(number)).bytes();
         assert!(job(2) < job(10) && job(255) < job(256));
-        let task = |job, number| {
+        let task = |job, number| RowKey::Task(TaskId::new(JobId(job), TaskNumber(number))).bytes();
+        assert!(task(1, 300) < task(2, 1));
+        let step = |number, step| {
+            let id = TaskId::new(JobId(1), TaskNumber(number));
             RowKey::Task(TaskId {
-                job: JobId(job),
-                number: TaskNumber(number),
+                step: Some(Step(step)),
+                ..id
             })
             .bytes()
         };
-        assert!(task(1, 300) < task(2, 1));
+        assert!(task(1, 2) < step(2, 0) && step(2, 255) < step(2, 256) && step(2, u32::MAX) < task(1, 3));
         assert!(task(7, 1).starts_with(&RowKey::tasks_of(JobId(7))));
     }
 }

@@ -5,10 +5,10 @@ use proto::control::{AllocatedNode, Order, StartOrder};
 use proto::event::Event;
 use proto::ids::{AttemptId, NodeId};
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
+use proto::model::sweep::fill_in;
 use proto::units::Millis;
 
 use crate::cluster::Cluster;
-use crate::decide::may_rerun;
 
 /// Work for the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub enum Action {
         /// For its log.
         reason: String,
     },
+    /// Tell a node that it is no longer part of the cluster, then end its connection; drop it when it is not connected. Its
+    /// next attempt to connect is refused, because its key is no longer known.
+    Remove {
+        /// Which.
+        node: NodeId,
+        /// For its log.
+        reason: String,
+    },
 }
 
 /// What is to be done about an event that was applied and stored.
@@ -39,6 +47,10 @@ pub fn react(cluster: &Cluster, event: &Event) -> Vec<Action> {
         Event::NodeLost { node, .. } => {
             let reason = "the node was silent for too long and was given up; connect again".to_owned();
             vec![Action::Disconnect { node: *node, reason }]
+        }
+        Event::NodeRemoved { node } => {
+            let reason = "the node was removed by the administrator".to_owned();
+            vec![Action::Remove { node: *node, reason }]
         }
         _ => Vec::new(),
     }
@@ -91,11 +103,7 @@ pub(crate) fn stop_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Orde
     let AttemptPhase::Stopping { force, .. } = attempt.phase else {
         return None;
     };
-    let grace = if force {
-        Millis(0)
-    } else {
-        cluster.settings().timing.kill_grace
-    };
+    let grace = if force { Millis(0) } else { cluster.cancel_grace() };
     Some(Order::Stop {
         attempt: attempt.id,
         grace,
@@ -120,8 +128,12 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Sta
             })
         })
         .collect();
-    let mut env = job.spec.env.clone();
+    let mut env = cluster.settings_row().env.clone();
+    env.extend(job.spec.env.clone());
     env.extend(task.spec.env.clone());
+    let step = task.id.step;
+    let filled = |text: &String| step.map_or_else(|| text.clone(), |step| fill_in(text, step));
+    let path = |path: &Option<String>| path.as_ref().map(filled);
     Some(StartOrder {
         attempt: attempt.id,
         task: task.id,
@@ -130,14 +142,17 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow) -> Option<Sta
         requeues: task.requeues,
         owner: job.owner.clone(),
         nodes: nodes?,
-        command: task.spec.command.clone(),
-        workdir: task.spec.workdir.clone(),
-        stdout: task.spec.stdout.clone(),
-        stderr: task.spec.stderr.clone(),
+        command: task.spec.command.iter().map(filled).collect(),
+        workdir: path(&task.spec.workdir),
+        stdout: path(&task.spec.stdout),
+        stderr: path(&task.spec.stderr),
+        stdin: path(&task.spec.stdin),
+        script: task.spec.script.clone(),
+        interactive: task.spec.interactive,
         env,
         runtime_limit: task.spec.runtime_limit,
         exclusive: job.spec.exclusive || task.spec.exclusive,
-        rerunnable: may_rerun(task),
+        rerunnable: attempt.rerunnable,
         authority: None,
     })
 }

@@ -2,12 +2,16 @@
 
 use proto::control::{Hello, Report};
 use proto::event::Event;
-use proto::ids::{BootId, GroupName, JobId, NodeId, NodeName, PoolName, SubmissionId};
-use proto::model::job::JobSpec;
+use proto::ids::{
+    BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, SubmissionId, TaskId, TaskNumber, UserName,
+};
+use proto::model::job::{Env, JobChange, JobRow, JobSpec};
 use proto::model::node::AdminState;
-use proto::model::owner::Caller;
-use proto::model::task::TaskSpec;
+use proto::model::owner::{Caller, Role};
+use proto::model::task::{TaskRow, TaskSpec};
+use proto::model::user::{Credential, LoginToken};
 use proto::stored::TokenRow;
+use proto::units::Timestamp;
 
 use crate::action::Action;
 
@@ -24,6 +28,102 @@ pub enum Input {
         job: Box<JobSpec>,
         /// Its tasks.
         tasks: Vec<TaskSpec>,
+    },
+    /// A job without tasks. Answered by [`Answer::Submitted`].
+    NewJob {
+        /// Who asks.
+        caller: Caller,
+        /// The client's own id for it.
+        submission: SubmissionId,
+        /// The job.
+        job: Box<JobSpec>,
+    },
+    /// More tasks for a job. Answered by [`Answer::Added`].
+    AddTasks {
+        /// Who asks.
+        caller: Caller,
+        /// The client's own id for it.
+        submission: SubmissionId,
+        /// Which job.
+        job: JobId,
+        /// Its new tasks.
+        tasks: Vec<TaskSpec>,
+        /// The job as it is stored, when it is not in memory.
+        stored: Option<Box<StoredJob>>,
+    },
+    /// A job in configuration goes into the queue. Answered by [`Answer::Notes`].
+    SubmitJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+    },
+    /// Changes a job's wishes. Answered by [`Answer::Notes`].
+    ModifyJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// What.
+        change: Box<JobChange>,
+    },
+    /// A new job like another. Answered by [`Answer::Submitted`].
+    CloneJob {
+        /// Who asks.
+        caller: Caller,
+        /// The client's own id for it.
+        submission: SubmissionId,
+        /// Which.
+        job: JobId,
+        /// The job as it is stored, when it is not in memory.
+        stored: Option<Box<StoredJob>>,
+    },
+    /// Runs again what did not end well. Answered by [`Answer::Notes`].
+    RequeueJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// The job as it is stored, when it is not in memory.
+        stored: Option<Box<StoredJob>>,
+    },
+    /// Ends a job as Finished. Answered by [`Answer::Notes`].
+    FinishJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// For people.
+        message: String,
+    },
+    /// Ends tasks of one job. Answered by [`Answer::Notes`].
+    CancelTasks {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// Without a grace period.
+        force: bool,
+        /// For people.
+        message: String,
+    },
+    /// Runs tasks of one job again. Answered by [`Answer::Notes`].
+    RequeueTasks {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// Their job as it is stored, when it is not in memory.
+        stored: Option<Box<StoredJob>>,
+    },
+    /// Ends running tasks of one job as Finished. Answered by [`Answer::Notes`].
+    FinishTasks {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// For people.
+        message: String,
     },
     /// Ends a job. Answered by [`Answer::Notes`].
     CancelJob {
@@ -44,6 +144,76 @@ pub enum Input {
         nodes: Vec<NodeName>,
         /// To what.
         admin: AdminState,
+        /// Whether tasks that may be rerun are put back into the queue now.
+        requeue: bool,
+    },
+    /// Takes nodes out of the cluster. Answered by [`Answer::Notes`].
+    RemoveNodes {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        nodes: Vec<NodeName>,
+        /// Also when they hold tasks.
+        force: bool,
+    },
+    /// Adds a user, or gives one another role. Answered by [`Answer::Notes`].
+    AddUser {
+        /// Who asks.
+        caller: Caller,
+        /// Login name.
+        user: UserName,
+        /// As whom their tasks run: user and group.
+        ids: (u32, u32),
+        /// What they may do.
+        role: Role,
+    },
+    /// Takes a user out. Answered by [`Answer::Notes`].
+    RemoveUser {
+        /// Who asks.
+        caller: Caller,
+        /// Who.
+        user: UserName,
+    },
+    /// Takes a credential back. Answered by [`Answer::Notes`].
+    RevokeCredential {
+        /// Who asks.
+        caller: Caller,
+        /// Whose.
+        user: UserName,
+        /// The first hex digits of the key's hash.
+        key: String,
+    },
+    /// A one-time token for a log-in; the shell made the secret.
+    MakeLogin {
+        /// Who asks.
+        caller: Caller,
+        /// Who is to log in.
+        user: UserName,
+        /// The token by its hash.
+        token: LoginToken,
+    },
+    /// Somebody without a certificate shows a token. Answered by [`Answer::LoggedIn`].
+    Login {
+        /// SHA-256 of the secret that was shown, in hex.
+        secret_hash: String,
+        /// The key they get a certificate for, when that ends, and where they are.
+        credential: Credential,
+    },
+    /// A user asks for a new certificate for a key that is good now. Answered by [`Answer::LoggedIn`].
+    RenewCredential {
+        /// Who asks.
+        caller: Caller,
+        /// The key, and when the new certificate ends.
+        credential: Credential,
+    },
+    /// Sets variables and parameters of the cluster. Answered by [`Answer::Notes`].
+    SetSettings {
+        /// Who asks.
+        caller: Caller,
+        /// Variables to set or to take away.
+        env: Env,
+        /// Parameters by name; an empty value takes one back to its default.
+        parameters: Vec<(String, String)>,
     },
     /// Makes a group if it is new, and puts nodes in. Answered by [`Answer::Notes`].
     AddToGroup {
@@ -76,11 +246,26 @@ pub enum Input {
         secret_hash: String,
         /// The name it wants.
         name: NodeName,
+        /// The key it gets a certificate for.
+        key: KeyHash,
+        /// When that certificate ends.
+        certificate_ends: Timestamp,
+    },
+    /// A node asks for a new certificate, in time or after its old one has expired. Answered by [`Answer::None`].
+    Renew {
+        /// Which, from its certificate.
+        node: NodeId,
+        /// The key of that certificate, which is the one it asks for.
+        key: KeyHash,
+        /// When the new one ends.
+        certificate_ends: Timestamp,
     },
     /// A node connected. The shell calls [`crate::Cluster::heard`] before, and sends what [`crate::resync`] says after.
     NodeUp {
         /// Which, from its certificate.
         node: NodeId,
+        /// The key of its certificate.
+        key: KeyHash,
         /// What it said.
         hello: Box<Hello>,
     },
@@ -107,6 +292,15 @@ pub enum Input {
     Tick,
 }
 
+/// A job that is over, as the store has it: what a requeue brings back into memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredJob {
+    /// The job.
+    pub job: JobRow,
+    /// All its tasks, in order.
+    pub tasks: Vec<TaskRow>,
+}
+
 /// What follows from an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -129,6 +323,22 @@ pub enum Answer {
         job: JobId,
         /// Whether this submission had been made before.
         repeated: bool,
+    },
+    /// Tasks were added to a job.
+    Added {
+        /// The job.
+        job: JobId,
+        /// The number of the first.
+        first: TaskNumber,
+        /// Whether this submission had been made before.
+        repeated: bool,
+    },
+    /// A user is known by a key now.
+    LoggedIn {
+        /// Who.
+        user: UserName,
+        /// What they may do.
+        role: Role,
     },
     /// A node is in the cluster.
     Joined {

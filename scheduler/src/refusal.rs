@@ -68,6 +68,14 @@ pub(crate) fn not_found(what: impl Into<String>, remedy: impl Into<String>) -> R
     }
 }
 
+pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+    Refusal {
+        code: RefusalCode::Unsupported,
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
 pub(crate) fn busy(what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
     Refusal {
         code: RefusalCode::Busy,

@@ -1,7 +1,78 @@
-//! The clocks of a cluster, and the one rule between them that keeps a task from running twice.
+//! The clocks of a cluster, the one rule between them that keeps a task from running twice, and the cluster's parameters
+//! as people see them.
 
+use proto::client::Parameter;
 use proto::control::Timing;
+use proto::model::task::DEFAULT_REQUEUES;
 use proto::units::Millis;
+
+use crate::cluster::Cluster;
+
+/// Between a polite stop and a kill, in seconds.
+pub(crate) const CANCEL_GRACE: &str = "TaskCancelGracePeriod";
+
+/// How often a task is started again.
+pub(crate) const RETRY_COUNT: &str = "TaskRetryCount";
+
+/// Parameters that an administrator may set, as HPC Pack calls them.
+pub(crate) const SETTABLE: &[&str] = &[CANCEL_GRACE, RETRY_COUNT];
+
+/// Parameters that are shown, and set where the head node is started.
+pub(crate) const SHOWN: &[&str] = &[
+    "HeartbeatInterval",
+    "SuspectTimeout",
+    "LostTimeout",
+    "FencingLease",
+    "ClockDrift",
+];
+
+/// Parameters of HPC Pack that nothing acts on yet.
+pub(crate) const UNBUILT: &[&str] = &[
+    "ActivationFilterProgram",
+    "ActivationFilterTimeout",
+    "AffinityType",
+    "AutomaticGrowthEnabled",
+    "AutomaticShrinkEnabled",
+    "AutoGrowShrink",
+    "BackfillLookAhead",
+    "DefaultHoldDuration",
+    "DisableCredentialReuse",
+    "EmailAddress",
+    "EmailNotificationEnabled",
+    "EnableGrowShrink",
+    "EnablePreemption",
+    "EnablePoolsMode",
+    "ExcludedNodesLimit",
+    "GrowInterval",
+    "GrowThreshold",
+    "HpcSoftCard",
+    "InactivityCount",
+    "JobCleanUpDayOfWeek",
+    "JobCleanUpHour",
+    "JobRetryCount",
+    "NettcpOver443",
+    "NodeReleaseTaskTimeout",
+    "PreemptionBalancedMode",
+    "PreemptionMode",
+    "PreemptionType",
+    "PriorityBias",
+    "PriorityBiasLevel",
+    "QueueBalancedMode",
+    "ReBalancingInterval",
+    "SchedulingMode",
+    "ShrinkInterval",
+    "ShrinkThreshold",
+    "SubmissionFilterProgram",
+    "SubmissionFilterTimeout",
+    "TaskImmediatePreemptionEnabled",
+    "TtlCompletedJobs",
+];
+
+/// The longest `TaskCancelGracePeriod`.
+pub(crate) const MAX_CANCEL_GRACE: Millis = Millis(3_600_000);
+
+/// The largest `TaskRetryCount`.
+pub(crate) const MAX_RETRY_COUNT: u32 = 100;
 
 /// When a silent node is suspected and given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +176,55 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// All parameters of a cluster as they are in force: those that can be set, then the clocks.
+#[must_use]
+pub fn parameters_in_force(cluster: &Cluster) -> Vec<Parameter> {
+    let settings = cluster.settings();
+    let set = cluster.settings_row().parameters;
+    let seconds = |span: Millis| match span.0 % 1000 {
+        0 => (span.0 / 1000).to_string(),
+        part => format!("{}.{part:03}", span.0 / 1000),
+    };
+    let settable = [
+        (
+            seconds(cluster.cancel_grace()),
+            "seconds between a polite stop of a task and its kill",
+        ),
+        (
+            set.task_retry_count.unwrap_or(DEFAULT_REQUEUES).to_string(),
+            "how often a task is started again after failures that are not its own",
+        ),
+    ];
+    let shown = [
+        (settings.timing.heartbeat, "seconds between two signs of life of a node"),
+        (
+            settings.suspect_after,
+            "seconds of silence after which a node gets no new tasks",
+        ),
+        (
+            settings.lost_after,
+            "seconds of silence after which what a node ran is started elsewhere",
+        ),
+        (
+            settings.timing.lease,
+            "seconds without the head node after which a node ends what may be started elsewhere",
+        ),
+        (settings.drift, "seconds that clocks may run apart over one lease"),
+    ];
+    let parameter = |name: &&str, value: String, meaning: &str, settable: bool| Parameter {
+        name: (*name).to_owned(),
+        value,
+        meaning: meaning.to_owned(),
+        settable,
+    };
+    let settable = SETTABLE.iter().zip(settable);
+    let shown = SHOWN.iter().zip(shown);
+    settable
+        .map(|(name, (value, meaning))| parameter(name, value, meaning, true))
+        .chain(shown.map(|(name, (span, meaning))| parameter(name, seconds(span), meaning, false)))
+        .collect()
 }
 
 #[cfg(test)]

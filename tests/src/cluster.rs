@@ -33,7 +33,9 @@ pub struct Said {
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    /// Reads what a process left.
+    #[must_use]
+    pub fn of(output: &Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let signal = || 128 + output.status.signal().unwrap_or(0);
         Self {

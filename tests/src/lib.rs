@@ -1,5 +1,8 @@
 //! Whole programs under test: clusters of real processes in temporary folders, and the demonstrations of `./dev show`.
 
 pub mod cluster;
+pub mod hosts;
+pub mod init;
 pub mod show;
+pub mod site;
 pub mod wait;

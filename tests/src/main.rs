@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tests::show;
+use tests::{init, show};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         }
         // None installs hundreds of megabytes yet, so --full adds nothing.
         ["--all"] | ["--all", "--full"] => show::run_all(),
+        [init::HOLD] => init::hold(),
+        [init::HOST, name, folder, programs] => init::host(name, folder, programs),
         [name, ..] => show::run_one(name),
     }
 }

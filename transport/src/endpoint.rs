@@ -13,7 +13,7 @@
 //! stored as much as it may does `send` wait for a receive. A peer that is gone is an error and never a hang; a peer that
 //! lives and keeps silent is waited for as long as [`Endpoint::set_limit`] allows, which is for ever at first.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -23,6 +23,7 @@ use crate::link::quic::{QuicLinkError, UnmetQuicLink};
 use crate::link::{Gone, Link, LinkError, Pause, Wait};
 use crate::matching::{Arrival, Completion, Matching, Posted, Ticket};
 use crate::message::{HEADER_BYTES, Header, MESSAGE_MAX_BYTES, Tag};
+use crate::port_range::PortRange;
 use crate::rank_address::RankAddress;
 
 #[cfg(test)]
@@ -207,9 +208,11 @@ impl Endpoint {
     /// publish.
     ///
     /// # Errors
-    /// When the address is not this host's, or the key cannot be made.
+    /// When the address is not this host's, the range of ports of this task is malformed or exhausted, or the key cannot be
+    /// made.
     pub fn bind(rank: Rank, address: IpAddr) -> Result<(BoundEndpoint, RankAddress), QuicLinkError> {
-        let link = UnmetQuicLink::bind(rank, SocketAddr::new(address, 0))?;
+        let ports = PortRange::of_task().map_err(|source| QuicLinkError::Bind { address, source })?;
+        let link = UnmetQuicLink::bind(rank, address, ports)?;
         let address = link.address().clone();
         Ok((BoundEndpoint { rank, link }, address))
     }

@@ -11,5 +11,6 @@ pub mod link;
 pub mod local_address;
 pub mod matching;
 pub mod message;
+pub mod port_range;
 pub mod rank_address;
 mod system;

@@ -65,10 +65,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 
 fn row(number: u32) -> Row {
     Row::Task(Box::new(TaskRow {
-        id: TaskId {
-            job: JobId(1),
-            number: TaskNumber(number),
-        },
+        id: TaskId::new(JobId(1), TaskNumber(number)),
         spec: TaskSpec::of_command(vec!["true".to_owned()]),
         state: TaskState::Queued,
         requeues: 0,

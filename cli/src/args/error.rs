@@ -1,7 +1,7 @@
 //! What is wrong with a command line, and what to type instead.
 
 use super::nearest;
-use super::table::{NOT_YET_PROGRAMS, NOT_YET_VERBS, Noun, VERBS};
+use super::table::{NOT_YET_PROGRAMS, NOT_YET_VERBS, Noun, verbs};
 
 /// A command line that cannot be carried out. Nothing was asked of the head node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +25,12 @@ pub enum UsageError {
         program: Option<String>,
     },
     /// Documented by HPC Pack, not built.
-    #[error("{what} is not supported yet; nothing was done")]
+    #[error("{what} is not built yet; nothing was done{}", advice(.instead))]
     NotYet {
         /// The option or command as written.
         what: String,
+        /// What to do in its place; may be empty.
+        instead: &'static str,
     },
     /// An option without its value.
     #[error("{option} needs a value: {example}")]
@@ -135,13 +137,12 @@ impl UsageError {
         if NOT_YET_PROGRAMS.iter().any(|name| name.eq_ignore_ascii_case(given)) {
             return Self::NotYet {
                 what: format!("'{given}'"),
+                instead: "",
             };
         }
-        let nouns = Noun::LINKED.iter().map(|noun| noun.as_str());
-        let verbs = VERBS
-            .iter()
-            .filter(|spec| spec.noun == Noun::Cluster)
-            .map(|spec| spec.name);
+        let nouns = Noun::KINDS.iter().map(|noun| noun.as_str());
+        let verbs = verbs().filter(|spec| spec.noun == Noun::Cluster && !spec.verb.is_hidden());
+        let verbs = verbs.map(|spec| spec.name);
         Self::UnknownNoun {
             given: given.to_owned(),
             nearest: nearest(given, nouns.chain(verbs)),
@@ -155,6 +156,7 @@ impl UsageError {
         {
             return Self::NotYet {
                 what: format!("'{} {given}'", noun.as_str()),
+                instead: "",
             };
         }
         Self::UnknownVerb {
@@ -173,7 +175,15 @@ impl UsageError {
 }
 
 fn verbs_of(noun: Noun) -> impl Iterator<Item = &'static str> {
-    VERBS.iter().filter(move |spec| spec.noun == noun).map(|spec| spec.name)
+    verbs().filter(move |spec| spec.noun == noun).map(|spec| spec.name)
+}
+
+fn advice(instead: &str) -> String {
+    if instead.is_empty() {
+        String::new()
+    } else {
+        format!(": {instead}")
+    }
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{GLOBAL, Noun, OPTIONS, OptionSpec, Status, VERBS, Value, Verb};
+use super::table::{GLOBAL, Noun, OptionSpec, Status, Value, Verb, options, verbs};
 
 /// What is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,21 +40,17 @@ impl Topic {
 fn program(width: usize) -> String {
     let mut out =
         String::from("Muster: a scheduler for HPC clusters\n\nmuster COMMAND, or the kinds by their own names:\n");
-    for noun in Noun::LINKED {
-        let verbs: Vec<&str> = VERBS
-            .iter()
-            .filter(|spec| spec.noun == noun)
-            .map(|spec| spec.name)
-            .collect();
+    for noun in Noun::KINDS {
+        let verbs: Vec<&str> = verbs().filter(|spec| spec.noun == noun).map(|spec| spec.name).collect();
         row(
             &mut out,
-            noun.as_str(),
+            &noun.typed(),
             &format!("{} ({})", noun.about(), verbs.join(", ")),
             width,
         );
     }
     out.push_str("\nThe cluster itself:\n");
-    for spec in VERBS.iter().filter(|spec| spec.noun == Noun::Cluster) {
+    for spec in verbs().filter(|spec| spec.noun == Noun::Cluster && !spec.verb.is_hidden()) {
         row(&mut out, &spec.title(), spec.about, width);
     }
     globals(&mut out, width);
@@ -76,9 +72,9 @@ fn program(width: usize) -> String {
 }
 
 fn of_noun(noun: Noun, width: usize) -> String {
-    let mut out = format!("{}: {}\n\n", noun.as_str(), noun.about());
+    let mut out = format!("{}: {}\n\n", noun.typed(), noun.about());
     let mut lines = Vec::new();
-    for spec in VERBS.iter().filter(|spec| spec.noun == noun) {
+    for spec in verbs().filter(|spec| spec.noun == noun) {
         row(&mut out, &spec.title(), spec.about, width);
         lines.extend(spec.examples.iter().copied().take(1));
     }
@@ -92,7 +88,7 @@ fn of_verb(verb: Verb, width: usize) -> String {
     let (title, mut out) = (spec.title() + ": ", String::new());
     wrap(&mut out, &(title + spec.about), 2, 0, width);
     out += &format!("\nUsage: {}\n", spec.usage());
-    let own = || OPTIONS.iter().filter(|option| option.on.contains(&verb));
+    let own = || options().filter(|option| option.on.contains(&verb));
     if own().any(|option| option.status != Status::NotYet) {
         out.push_str("\nOptions:\n");
     }

@@ -5,7 +5,7 @@
 
 use super::error::UsageError;
 use super::slashes;
-use super::table::{GLOBAL, Key, OPTIONS, OptionSpec, Status, Tail, Value, Verb};
+use super::table::{GLOBAL, Key, OptionSpec, Status, Tail, Value, Verb, options};
 
 /// An option as somebody gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,14 +94,30 @@ impl Options {
         }
     }
 
-    pub(super) fn add(&mut self, others: Self) -> Result<(), UsageError> {
+    /// The options that are the command's own.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Given> {
+        let is_global = |key| GLOBAL.iter().any(|spec| spec.status == Status::Built(key));
+        self.0.iter().filter(move |given| !is_global(given.key))
+    }
+
+    /// Puts options below these: one that is here already keeps its value, and so does a group of options that exclude
+    /// each other. Those that may be repeated go before ours, so that our word is the last.
+    pub(crate) fn underlay(&mut self, below: Self, group: &[Key]) {
+        let above = std::mem::take(&mut self.0);
+        let said = |key: Key| above.iter().any(|given| given.key == key);
+        let grouped = group.iter().copied().any(said);
+        let counts = |given: &Given| repeats(given.key) || !(said(given.key) || grouped && group.contains(&given.key));
+        self.0 = below.0.into_iter().filter(counts).collect();
+        self.0.extend(above);
+    }
+
+    pub(crate) fn add(&mut self, others: Self) -> Result<(), UsageError> {
         others.0.into_iter().try_for_each(|given| self.push(given))
     }
 
     fn push(&mut self, given: Given) -> Result<(), UsageError> {
-        let repeats = all_specs().any(|spec| spec.status == Status::Built(given.key) && spec.repeats);
         match self.one(given.key) {
-            Some(first) if !repeats => Err(UsageError::Twice {
+            Some(first) if !repeats(given.key) => Err(UsageError::Twice {
                 first: first.spelled.clone(),
                 second: given.spelled,
             }),
@@ -113,8 +129,12 @@ impl Options {
     }
 }
 
+fn repeats(key: Key) -> bool {
+    all_specs().any(|spec| spec.status == Status::Built(key) && spec.repeats)
+}
+
 fn all_specs() -> impl Iterator<Item = &'static OptionSpec> {
-    GLOBAL.iter().chain(OPTIONS)
+    GLOBAL.iter().chain(options())
 }
 
 /// The options that are known at one place of a command line.
@@ -144,14 +164,20 @@ impl Scope {
 
     fn specs(&self) -> impl Iterator<Item = &'static OptionSpec> {
         let verb = self.verb;
-        let own = OPTIONS
-            .iter()
-            .filter(move |spec| verb.is_some_and(|verb| spec.on.contains(&verb)));
+        let own = options().filter(move |spec| verb.is_some_and(|verb| spec.on.contains(&verb)));
         GLOBAL.iter().chain(own)
+    }
+
+    fn takes_program(&self) -> bool {
+        self.verb.is_some_and(|verb| verb.spec().tail != Tail::Words)
     }
 
     fn find(&self, name: &str) -> Option<&'static OptionSpec> {
         self.specs().find(|spec| spec.answers_to(name))
+    }
+
+    fn find_short(&self, letter: &str) -> Option<&'static OptionSpec> {
+        self.specs().find(|spec| spec.short == Some(letter))
     }
 
     fn unknown(&self, spelled: &str, name: &str) -> UsageError {
@@ -159,7 +185,7 @@ impl Scope {
         let names: Vec<String> = names.flat_map(OptionSpec::plain_names).collect();
         let short = HABITS
             .iter()
-            .find(|(letter, _)| *letter == spelled && self.verb == Some(Verb::JobSubmit));
+            .find(|(letter, _)| *letter == spelled && self.takes_program());
         if let Some((_, long)) = short {
             return UsageError::UnknownOption {
                 place: self.place.clone(),
@@ -175,7 +201,7 @@ impl Scope {
             place: self.place.clone(),
             given: spelled.to_owned(),
             nearest: near,
-            program: (slash && self.verb == Some(Verb::JobSubmit)).then(|| spelled.to_owned()),
+            program: (slash && self.takes_program()).then(|| spelled.to_owned()),
         }
     }
 }
@@ -210,7 +236,7 @@ pub(super) fn lex(words: &[String], scope: &Scope, tail: Tail) -> Result<Lexed, 
         }
         let Some(written) = Written::of(word) else {
             lexed.words.push(word.clone());
-            if tail == Tail::Command {
+            if tail == Tail::Command || (tail == Tail::IdAndCommand && lexed.words.len() > 1) {
                 lexed.words.extend_from_slice(rest);
                 break;
             }
@@ -219,6 +245,10 @@ pub(super) fn lex(words: &[String], scope: &Scope, tail: Tail) -> Result<Lexed, 
         if let Some(stop) = written.stop() {
             lexed.stop = Some(stop);
             return Ok(lexed);
+        }
+        if let Some(flags) = written.bundle(scope) {
+            flags.into_iter().try_for_each(|given| lexed.options.push(given))?;
+            continue;
         }
         let given = written.given(scope, &mut rest)?;
         lexed.options.push(given)?;
@@ -275,12 +305,30 @@ impl<'a> Written<'a> {
         }
     }
 
+    /// `-it` is `-i -t`: several flags of one letter each behind one dash.
+    fn bundle(&self, scope: &Scope) -> Option<Vec<Given>> {
+        let is_short = !self.alone && !self.spelled.starts_with("--") && self.value.is_none();
+        if !is_short || self.name.chars().count() < 2 {
+            return None;
+        }
+        let flag = |letter: char| {
+            let spec = scope.find_short(letter.encode_utf8(&mut [0; 4]))?;
+            match (spec.value, spec.status) {
+                (Value::Flag, Status::Built(key)) => Some(Given {
+                    key,
+                    spelled: format!("-{letter}"),
+                    value: None,
+                }),
+                _ => None,
+            }
+        };
+        self.name.chars().map(flag).collect()
+    }
+
     fn given(&self, scope: &Scope, rest: &mut &[String]) -> Result<Given, UsageError> {
         let short = !self.alone && !self.spelled.starts_with("--");
         let spec = match short {
-            true => GLOBAL
-                .iter()
-                .find(|spec| spec.short.is_some_and(|short| self.name == short)),
+            true => scope.find_short(self.name),
             false => scope.find(self.name),
         };
         let Some(spec) = spec else {
@@ -291,6 +339,7 @@ impl<'a> Written<'a> {
         let Status::Built(key) = spec.status else {
             return Err(UsageError::NotYet {
                 what: self.spelled.to_owned(),
+                instead: spec.instead,
             });
         };
         let value = match (spec.value, self.value) {

@@ -8,16 +8,20 @@
 //! because HPC Pack's (`/name:value`, the first plain word begins the program) is no other program's; both spellings,
 //! the help and the refusal of what is not built come from one table.
 
+mod completion;
 mod error;
 mod help;
 mod lex;
+mod manual;
 mod nearest;
 mod slashes;
 pub mod table;
 
+pub(crate) use completion::{Source, complete, script as completion_script};
 pub use error::UsageError;
 pub use help::Topic;
 pub use lex::{Given, Options};
+pub use manual::Page;
 pub(crate) use nearest::nearest;
 use table::{Noun, Tail, Verb};
 
@@ -45,10 +49,19 @@ pub enum Invocation {
 /// [`UsageError`], naming the word and what to type instead.
 pub fn parse(program: &str, words: &[String]) -> Result<Invocation, UsageError> {
     let name = program.rsplit('/').next().unwrap_or(program);
-    match Noun::linked(name) {
-        Some(noun) => parse_verb(noun, Options::default(), words),
+    if let Some(noun) = Noun::linked(name) {
+        return parse_verb(noun, Options::default(), words);
+    }
+    match Verb::linked(name) {
+        Some(verb) => parse_rest(verb, Options::default(), words),
         None => parse_noun(words),
     }
+}
+
+/// The options of a command from elsewhere than the command line, and the words that are none.
+pub(crate) fn options_of(verb: Verb, words: &[String]) -> Result<(Options, Vec<String>), UsageError> {
+    let found = lex::lex(words, &lex::Scope::of(verb), Tail::Words)?;
+    Ok((found.options, found.words))
 }
 
 fn parse_noun(words: &[String]) -> Result<Invocation, UsageError> {
@@ -65,7 +78,7 @@ fn parse_noun(words: &[String]) -> Result<Invocation, UsageError> {
     if first.eq_ignore_ascii_case("help") {
         return help_words(rest);
     }
-    if let Some(noun) = Noun::linked(first) {
+    if let Some(noun) = Noun::named(first) {
         return parse_verb(noun, found.options, rest);
     }
     let cluster = Verb::named(Noun::Cluster, first);
@@ -112,7 +125,7 @@ fn help_words(words: &[String]) -> Result<Invocation, UsageError> {
     let Some((first, rest)) = words.split_first() else {
         return Ok(Invocation::Help(Topic::Program));
     };
-    let topic = match (Noun::linked(first), rest.first()) {
+    let topic = match (Noun::named(first), rest.first()) {
         (Some(noun), None) => Topic::Noun(noun),
         (Some(noun), Some(verb)) => {
             Topic::Verb(Verb::named(noun, verb).ok_or_else(|| UsageError::unknown_verb(noun, verb))?)

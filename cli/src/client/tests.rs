@@ -49,6 +49,8 @@ fn row(state: JobState) -> Reply {
         counts: TaskCounts::default(),
         next_task: TaskNumber(2),
         submitted_at: Timestamp(1),
+        progress: None,
+        requeues: 0,
     };
     Reply::Job { job: Box::new(job) }
 }

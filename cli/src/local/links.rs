@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::{LocalError, StateFolder, property, start};
-use crate::args::table::Noun;
+use crate::args::table::{Noun, Verb};
 
 /// Which shell reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub(super) fn make(state: &StateFolder) -> Result<Vec<String>, LocalError> {
     fs::create_dir_all(&bin).map_err(LocalError::files("making the folder", &bin))?;
     let own = std::env::current_exe().map_err(LocalError::files("finding", Path::new("/proc/self/exe")))?;
     let nouns = Noun::LINKED.iter().map(|noun| noun.as_str());
+    let nouns = nouns.chain(Verb::LINKED.iter().map(|verb| verb.spec().name));
     let mut wanted: Vec<(&str, PathBuf)> = nouns.chain(["muster"]).map(|name| (name, own.clone())).collect();
     // Without the programs for MPI everything else works; their absence shows where they are used.
     for (name, target) in [("mpiexec", "muster-mpiexec"), ("mpipingpong", "mpipingpong")] {
@@ -147,7 +148,17 @@ mod tests {
                 .0
                 .starts_with("set -gx PATH '")
         );
-        for name in ["job", "task", "node", "nodegroup", "pool", "muster"] {
+        for name in [
+            "job",
+            "task",
+            "node",
+            "nodegroup",
+            "pool",
+            "clusrun",
+            "cluscfg",
+            "hpcfwutil",
+            "muster",
+        ] {
             let target = fs::read_link(state.path().join("bin").join(name)).expect(name);
             assert_eq!(target, std::env::current_exe().expect("this program"));
         }

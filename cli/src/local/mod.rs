@@ -18,6 +18,7 @@ mod links;
 mod processes;
 mod property;
 mod record;
+mod service;
 mod start;
 mod up;
 
@@ -32,6 +33,8 @@ use crate::exit::Exit;
 
 pub(crate) use down::down;
 pub(crate) use links::{Shell, script};
+pub(crate) use service::{install, uninstall};
+pub(crate) use start::{program, typed};
 pub(crate) use up::up;
 
 /// Nodes on one machine: each has its own address in 127.0.0.0/24, the head node the first.
@@ -152,6 +155,28 @@ pub enum LocalError {
         /// The folder.
         state: PathBuf,
     },
+    /// No systemd.
+    #[error(
+        "systemd does not run on this machine, so there are no services; start the head node with 'muster up --nodes 0 --listen ADDRESS'"
+    )]
+    NoSystemd,
+    /// Services are root's.
+    #[error("only root installs services; type it with sudo, or see the unit with --print")]
+    NotRoot,
+    /// There is no such unit.
+    #[error("there is no service of the head node to take away: {} is not there", .path.display())]
+    NoService {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// systemd said no.
+    #[error("'systemctl {words}' failed: {said}")]
+    Systemctl {
+        /// What was asked.
+        words: String,
+        /// What it said.
+        said: String,
+    },
     /// The head node that was started said no, or went away.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -163,10 +188,13 @@ impl LocalError {
             Self::LongPath { .. } | Self::Taken { .. } => Exit::Usage,
             Self::AtWork { .. } => Exit::Busy,
             Self::IsUp { .. } => Exit::WrongState,
-            Self::NoCluster { .. } => Exit::NotFound,
+            Self::NoCluster { .. } | Self::NoService { .. } => Exit::NotFound,
+            Self::NotRoot => Exit::Forbidden,
             Self::NotStopped { .. } | Self::AnotherUser { .. } => Exit::Forbidden,
             Self::Client(error) => error.exit(),
-            Self::Files { .. }
+            Self::NoSystemd
+            | Self::Systemctl { .. }
+            | Self::Files { .. }
             | Self::NoProgram { .. }
             | Self::NoStart { .. }
             | Self::Ended { .. }

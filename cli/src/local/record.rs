@@ -18,6 +18,8 @@ pub(super) struct Record {
     pub(super) head: HeadRecord,
     /// The compute nodes, in order.
     pub(super) nodes: Vec<NodeRecord>,
+    /// The head node was started alone, for nodes on other hosts.
+    pub(super) alone: bool,
 }
 
 /// The head node.
@@ -104,6 +106,7 @@ mod tests {
                 address: "127.0.0.1:9".into(),
             },
             nodes: vec![node],
+            alone: false,
         };
         record.write(&state).expect("writes");
         assert_eq!(Record::read(&state).expect("reads"), Some(record));

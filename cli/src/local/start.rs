@@ -21,7 +21,7 @@ pub(super) struct Started {
 }
 
 /// Where a program of ours lies: beside this one, else in PATH.
-pub(super) fn program(name: &'static str) -> Result<PathBuf, LocalError> {
+pub(crate) fn program(name: &'static str) -> Result<PathBuf, LocalError> {
     let own = std::env::current_exe().map_err(LocalError::files("finding", Path::new("/proc/self/exe")))?;
     let beside = own.parent().unwrap_or_else(|| Path::new("/")).to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn program(name: &'static str) -> Result<PathBuf, LocalError> {
 }
 
 /// How this program is typed: `muster` when PATH leads to it, else by its path.
-pub(super) fn typed() -> String {
+pub(crate) fn typed() -> String {
     let own = std::env::current_exe().unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&path)

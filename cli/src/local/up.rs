@@ -90,7 +90,7 @@ struct Rise<'a> {
 
 impl Rise<'_> {
     async fn raise(&mut self, request: &UpRequest) -> Result<Up, LocalError> {
-        let (mut client, head, address) = self.head(request.port).await?;
+        let (mut client, head, address) = self.head(request.listen.or_else(|| request.port.map(here))).await?;
         let names = self.wanted(request);
         let nodes = self.nodes(&mut client, &names, request.cores_per_node, address).await?;
         self.record.write(&self.state)?;
@@ -111,13 +111,13 @@ impl Rise<'_> {
     }
 
     /// The head node, started unless it runs.
-    async fn head(&mut self, port: Option<u16>) -> Result<(Client, HeadView, SocketAddr), LocalError> {
+    async fn head(&mut self, asked: Option<SocketAddr>) -> Result<(Client, HeadView, SocketAddr), LocalError> {
         self.progress.show("starting the head node");
         if let Some(process) = self.runs(&Role::Head) {
             self.record.head.pid = process.pid;
             let log = self.state.log("head");
             let found = self.head_answers(None, &log).await?;
-            self.note_port(port, found.2);
+            self.note_address(asked, found.2);
             self.record.head.address = found.2.to_string();
             return Ok(found);
         }
@@ -126,29 +126,31 @@ impl Rise<'_> {
             .iter()
             .any(|process| matches!(process.role, Role::Agent(_)));
         let before: Option<SocketAddr> = self.record.head.address.parse().ok();
-        let listen = match (before, port) {
+        let listen = match (before, asked) {
             // Agents that run know this address and no other.
             (Some(before), _) if agents_run => before,
-            (_, Some(port)) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            (_, Some(asked)) => asked,
             (Some(before), None) => before,
-            (None, None) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            (None, None) => here(0),
         };
         let found = match self.start_head(listen).await {
             // Somebody else has the port now, and nobody needs just this one.
-            Err(LocalError::Ended { .. }) if port.is_none() && !agents_run && listen.port() != 0 => {
-                self.start_head(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?
+            Err(LocalError::Ended { .. })
+                if asked.is_none() && !agents_run && listen.port() != 0 && listen.ip().is_loopback() =>
+            {
+                self.start_head(here(0)).await?
             }
             other => other?,
         };
-        self.note_port(port, found.2);
+        self.note_address(asked, found.2);
         self.started.push("head node".to_owned());
         self.record.head.address = found.2.to_string();
         self.record.write(&self.state)?;
         Ok(found)
     }
 
-    fn note_port(&mut self, asked: Option<u16>, address: SocketAddr) {
-        if asked.is_some_and(|port| port != address.port()) {
+    fn note_address(&mut self, asked: Option<SocketAddr>, address: SocketAddr) {
+        if asked.is_some_and(|asked| asked != address && (asked.port() != 0 || asked.ip() != address.ip())) {
             self.notes.push(format!(
                 "The head node keeps its address {address}, which running nodes know; 'muster down' first to change it."
             ));
@@ -220,8 +222,11 @@ impl Rise<'_> {
 
     /// The nodes that shall run.
     fn wanted(&mut self, request: &UpRequest) -> Vec<String> {
-        let recorded = u32::try_from(self.record.nodes.len()).ok().filter(|count| *count > 0);
+        let recorded = u32::try_from(self.record.nodes.len()).ok();
+        let recorded = recorded.filter(|count| *count > 0 || self.record.alone);
         let count = request.nodes.or(recorded).unwrap_or(NODES);
+        // A head node that was started alone stays alone until somebody asks for nodes.
+        self.record.alone = count == 0 && self.record.nodes.is_empty();
         let names: Vec<String> = (1..=count).map(node_name).collect();
         let others = self.record.nodes.iter().filter(|node| !names.contains(&node.name));
         let others: Vec<&str> = others.map(|node| node.name.as_str()).collect();
@@ -316,6 +321,12 @@ impl Rise<'_> {
     ) -> Result<Started, LocalError> {
         let dir = self.state.node(name);
         fs::create_dir_all(&dir).map_err(LocalError::files("making the folder", &dir))?;
+        // A head node that listens everywhere is reached on this machine by its loopback address.
+        let head = if head.ip().is_unspecified() {
+            here(head.port())
+        } else {
+            head
+        };
         let last = u8::try_from(1 + number).unwrap_or(u8::MAX);
         let address = Ipv4Addr::new(127, 0, 0, last).to_string();
         // A node that is added is like the last one, a node that was there as it was.
@@ -425,6 +436,11 @@ impl Rise<'_> {
             ));
         }
     }
+}
+
+/// On this machine only.
+fn here(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 async fn list(client: &mut Client) -> Result<Vec<NodeView>, LocalError> {

@@ -39,7 +39,10 @@ pub(super) fn up(up: &Up, look: &Look) -> String {
             up.started.join(", ")
         )
     };
-    let mut out = first + &nodes_table(&up.nodes).lines(look.width, look.colour);
+    let mut out = first;
+    if !up.nodes.is_empty() {
+        out += &nodes_table(&up.nodes).lines(look.width, look.colour);
+    }
     for note in &up.notes {
         let _ = writeln!(out, "\n{note}"); // a String takes everything
     }
@@ -52,6 +55,14 @@ pub(super) fn up(up: &Up, look: &Look) -> String {
     let works =
         |node: &&NodeView| node.row.admin == AdminState::Online && matches!(node.row.liveness, Liveness::Up { .. });
     let usable = up.nodes.iter().filter(works).count();
+    if up.nodes.is_empty() {
+        return out
+            + &format!(
+                "The head node listens at {}. Next:\n  {} node join-command\n",
+                tame(&up.head.listen),
+                up.typed
+            );
+    }
     let next = [
         format!("eval \"$({} env --state {})\"", up.typed, up.state.display()),
         format!("job submit /numnodes:{} hostname", usable.max(1)),

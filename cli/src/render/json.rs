@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Printed, remarks_text, sentence};
-use crate::answer::{Answer, Names};
+use crate::answer::{Answer, Names, SweepLine, TaskLine, TaskPage};
 
 pub(super) fn render(answer: &Answer) -> Printed {
     let mut err = String::new();
@@ -27,9 +27,35 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Why { job: row, why } => {
             json!({ "job": job(row), "why": why, "sentence": sentence::why(row, why.as_deref()) })
         }
-        Answer::Tasks { tasks, names, more } => {
-            err = more_note(*more);
-            tasks.iter().map(|row| task(row, names)).collect()
+        Answer::Tasks(page) => {
+            return Printed {
+                out: task_page(page),
+                err,
+            };
+        }
+        Answer::Sweep(line) => sweep(line),
+        // The parts are told one by one and put together by the caller.
+        Answer::Many(_) | Answer::Told => return Printed::default(),
+        Answer::Made { job, repeated } => json!({ "id": job, "repeated": repeated }),
+        Answer::Added {
+            task,
+            repeated,
+            remarks,
+        } => {
+            err = remarks_text(remarks);
+            json!({ "id": task.to_string(), "repeated": repeated })
+        }
+        Answer::Rehearsed(rehearsed) => {
+            err = remarks_text(&rehearsed.remarks);
+            json!({ "starts_now": rehearsed.starts_now, "nodes": rehearsed.nodes, "why": rehearsed.why })
+        }
+        Answer::Shown(shown) => with(job(&shown.job), "task", task(&shown.task, &shown.names)),
+        Answer::Change(row) => {
+            return Printed {
+                // A stream has one object per line.
+                out: format!("{}\n", job(row)),
+                err,
+            };
         }
         Answer::Task {
             task: row,
@@ -73,6 +99,8 @@ pub(super) fn render(answer: &Answer) -> Printed {
         }),
         // Both look the same in every form and never come here.
         Answer::Help(text) | Answer::Script { lines: text, .. } => json!(text),
+        // Told by a file of its own.
+        Answer::Cluster(_) => Value::Null,
     };
     Printed {
         out: format!("{value:#}\n"),
@@ -96,6 +124,41 @@ fn job(row: &JobRow) -> Value {
     let value = with(of(row), "status", json!(row.state.word()));
     // The row's own has another scale than the option.
     with(value, "priority_hpc", json!(row.spec.priority.hpc()))
+}
+
+/// A part of an array: the brackets come with the first and the last page.
+fn task_page(page: &TaskPage) -> String {
+    let line = |line: &TaskLine| match line {
+        TaskLine::Task(row) => task(row, &page.names),
+        TaskLine::Sweep(line) => sweep(line),
+    };
+    let rows: Value = page.lines.iter().map(line).collect();
+    let text = format!("{rows:#}");
+    if page.first && page.last {
+        return text + "\n";
+    }
+    let inner = text
+        .strip_prefix("[\n")
+        .and_then(|text| text.strip_suffix("\n]"))
+        .unwrap_or_default();
+    let before = match (page.first, inner.is_empty()) {
+        (true, _) => "[\n",
+        (false, true) => "",
+        (false, false) => ",\n",
+    };
+    format!("{before}{inner}{}", if page.last { "\n]\n" } else { "" })
+}
+
+fn sweep(line: &SweepLine) -> Value {
+    json!({
+        "id": line.id.to_string(),
+        "spec": line.spec,
+        "status": line.word(),
+        "counts": line.counts,
+        "started_at": line.started_at,
+        "ended_at": line.ended_at.filter(|_| line.is_over()),
+        "failed": line.failed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
 }
 
 fn task(row: &TaskRow, names: &Names) -> Value {

@@ -2,43 +2,71 @@
 //!
 //! Rendering is a function of the answer and the [`Look`]: no clock, terminal or time zone is read on the way.
 
+mod admin;
 mod cluster;
+mod event;
+mod fields;
+mod job;
 mod json;
+mod live;
 mod moment;
 mod output;
 mod people;
 mod quiet;
 mod sentence;
 mod table;
+mod task;
+mod teller;
 
 use std::io::{self, IsTerminal, Write};
 
 use proto::units::Timestamp;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Refused};
+pub(crate) use admin::apart;
+pub(crate) use event::EventLines;
+pub use fields::{FieldError, Fields};
+pub(crate) use live::{Labels, Live, Seen};
 pub use moment::Zone;
 pub(crate) use moment::now;
 pub use sentence::why as why_sentence;
+pub(crate) use teller::Teller;
 
 /// Of lines for people, where no terminal says how many columns it has.
 const UNKNOWN_WIDTH: usize = 80;
 
 /// How answers look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Form {
     /// Tables, and sentences.
     #[default]
     Table,
+    /// Tables with all columns that there are, and nothing cut.
+    Wide,
     /// A block of lines per row.
     List,
+    /// A line of chosen fields per row.
+    Fields(Fields),
     /// All fields.
     Json,
     /// Ids and names only.
     Quiet,
 }
 
+/// Whether states have colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Also in files and pipes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
 /// What rendering depends on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Look {
     /// The form.
     pub form: Form,
@@ -55,16 +83,20 @@ pub struct Look {
 impl Look {
     /// For this process.
     #[must_use]
-    pub fn of_process(form: Form) -> Self {
+    pub fn of_process(form: Form, colour: Colour) -> Self {
         let terminal = io::stdout().is_terminal();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self {
-            form,
-            width: terminal.then(terminal_width),
-            colour: terminal && !no_colour && !dumb,
+            width: Some(terminal_width()).filter(|_| terminal && form != Form::Wide),
+            colour: match colour {
+                Colour::Auto => terminal && !no_colour && !dumb,
+                Colour::Always => true,
+                Colour::Never => false,
+            },
             zone: Zone::Local,
             now: now(),
+            form,
         }
     }
 }
@@ -79,9 +111,11 @@ pub struct Printed {
 }
 
 /// The text of an answer.
-#[must_use]
-pub fn render(answer: &Answer, look: &Look) -> Printed {
-    match (answer, look.form) {
+///
+/// # Errors
+/// When fields were chosen that there are none of.
+pub fn render(answer: &Answer, look: &Look) -> Result<Printed, FieldError> {
+    Ok(match (answer, &look.form) {
         (Answer::Help(text), _) => Printed {
             out: text.clone(),
             err: String::new(),
@@ -90,10 +124,54 @@ pub fn render(answer: &Answer, look: &Look) -> Printed {
             out: lines.clone(),
             err: remarks_text(notes),
         },
+        (Answer::Many(all), _) => several(all, look)?,
+        (_, Form::Fields(fields)) => {
+            let as_json = Look {
+                form: Form::Json,
+                ..look.clone()
+            };
+            let Printed { out, err } = render(answer, &as_json)?;
+            // What is no JSON has nothing to choose from.
+            let value = serde_json::from_str(&out).unwrap_or(serde_json::Value::Array(Vec::new()));
+            let out = fields.lines(&value)?;
+            Printed { out, err }
+        }
+        (Answer::Cluster(answer), _) => admin::render(answer, look),
         (_, Form::Json) => json::render(answer),
         (_, Form::Quiet) => quiet::render(answer),
-        (_, Form::Table | Form::List) => people::render(answer, look),
+        (_, Form::Table | Form::Wide | Form::List) => people::render(answer, look),
+    })
+}
+
+/// One after the other; what could not be done is told beside them.
+fn several(all: &[Result<Answer, Refused>], look: &Look) -> Result<Printed, FieldError> {
+    let mut printed = Printed::default();
+    let mut values = Vec::new();
+    for one in all {
+        let one = match one {
+            Ok(answer) => render(answer, look)?,
+            Err(refused) => Printed {
+                out: String::new(),
+                err: tame(&refused.what) + "\n",
+            },
+        };
+        printed.err += &one.err;
+        if look.form == Form::Json {
+            // Our own text, read back.
+            values.extend(serde_json::from_str::<serde_json::Value>(&one.out));
+            continue;
+        }
+        // Blocks of lines want to be told apart.
+        let is_block = |text: &str| text.lines().nth(1).is_some();
+        if !printed.out.is_empty() && (is_block(&one.out) || is_block(&printed.out)) && !one.out.is_empty() {
+            printed.out.push('\n');
+        }
+        printed.out += &one.out;
     }
+    if look.form == Form::Json {
+        printed.out = format!("{:#}\n", serde_json::Value::Array(values));
+    }
+    Ok(printed)
 }
 
 /// Prints. A reader that has gone away is no error: `job list | head` has got what it wanted.
@@ -139,6 +217,11 @@ impl Progress {
         }
     }
 
+    /// Whether anybody sees it.
+    pub(crate) const fn is_shown(&self) -> bool {
+        self.shown.is_some()
+    }
+
     /// Shows a line in place of the last one.
     pub fn show(&mut self, line: &str) {
         let Some(shown) = &mut self.shown else { return };
@@ -181,6 +264,11 @@ pub fn help_width() -> usize {
 }
 
 fn terminal_width() -> usize {
+    terminal_size().map_or(UNKNOWN_WIDTH, |(_, columns)| usize::from(columns))
+}
+
+/// Lines and columns of the terminal of standard output; none when it is none, or does not know.
+pub(crate) fn terminal_size() -> Option<(u16, u16)> {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -190,11 +278,7 @@ fn terminal_width() -> usize {
     // SAFETY: TIOCGWINSZ writes one `winsize` to the pointer, which is valid and exclusive for the call; a descriptor that
     // is no terminal is an error, not a fault. std has no safe way to ask, and a crate for one number is too much.
     let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    if asked == 0 && size.ws_col > 0 {
-        usize::from(size.ws_col)
-    } else {
-        UNKNOWN_WIDTH
-    }
+    (asked == 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
 /// Remarks beside an answer, a line each.

@@ -68,7 +68,7 @@ fn tail(text: &str, most: usize) -> (bool, &str) {
 }
 
 /// A program's output on a terminal: lines and tabs stay, what a terminal would obey does not.
-fn tame_output(text: &str) -> String {
+pub(super) fn tame_output(text: &str) -> String {
     text.split_inclusive('\n')
         .map(|line| {
             let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));

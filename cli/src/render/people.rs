@@ -1,22 +1,21 @@
 //! Answers as people read them.
 
-use proto::client::{FileEnd, GroupView, NodeView, PoolView};
-use proto::control::{FileReply, TaskFile};
-use proto::model::job::{JobRow, JobState, TaskCounts};
+use proto::client::{GroupView, NodeView, PoolView};
 use proto::model::node::Liveness;
-use proto::model::task::{Request, TaskRow, TaskState};
 use proto::units::Timestamp;
 
 use super::sentence;
 use super::table::{Kind, Table, Tint, properties};
-use super::{Form, Look, Printed, cluster, moment, output, remarks_text, tame};
-use crate::answer::{Answer, Names};
+use super::{Form, Look, Printed, cluster, job, moment, remarks_text, tame, task};
+use crate::answer::Answer;
 
 pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
     let mut err = String::new();
     let out = match answer {
         // Help and scripts look the same in every form and never come here.
         Answer::Help(text) | Answer::Script { lines: text, .. } => text.clone(),
+        // Told by a file of its own.
+        Answer::Cluster(_) => String::new(),
         Answer::Submitted { job, repeated, remarks } => {
             if *repeated {
                 err = format!("job {job} had been submitted before with this submission id; nothing new was made\n");
@@ -35,28 +34,68 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
             } else if *more {
                 err = format!("only the newest {} are shown\n", jobs.len());
             }
-            listed(&jobs_table(jobs, look), jobs.is_empty(), look)
+            listed(&job::jobs_table(jobs, look), jobs.is_empty(), look)
         }
-        Answer::Job(job) => properties(&job_properties(job, look)),
-        Answer::Waited(job) => waited(job, look),
+        Answer::Job(job) => properties(&job::job_properties(job, look)),
+        Answer::Waited(job) => job::waited(job, look),
         Answer::Why { job, why } => tame_lines(&sentence::why(job, why.as_deref())) + "\n",
-        Answer::Tasks { tasks, names, more } => {
-            if let Some(last) = tasks.last().filter(|_| *more) {
-                err = format!("only the tasks up to {} are shown\n", last.id);
+        Answer::Tasks(page) => {
+            if page.lines.is_empty() && page.first && page.last {
+                err = "no such task\n".to_owned();
             }
-            listed(&tasks_table(tasks, names, look), tasks.is_empty(), look)
+            let table = task::tasks_table(page, look);
+            match page.first {
+                true => listed(&table, page.lines.is_empty(), look),
+                // The titles were told with the first page.
+                false if look.form == Form::List => format!("\n{}", table.blocks()),
+                false => table.rows(look.width, look.colour),
+            }
         }
+        Answer::Sweep(sweep) => task::sweep_text(sweep, look),
+        Answer::Many(_) | Answer::Told => String::new(),
+        Answer::Made { job, repeated } => {
+            if *repeated {
+                err = format!("job {job} had been made before with this submission id; nothing new was made\n");
+            }
+            err += &format!("add tasks with 'job add {job} PROGRAM', then 'job submit /id:{job}'\n");
+            format!("Job has been created. ID: {job}.\n")
+        }
+        Answer::Added {
+            task,
+            repeated,
+            remarks,
+        } => {
+            if *repeated {
+                err = format!("task {task} had been added before with this submission id; nothing new was made\n");
+            }
+            err += &remarks_text(remarks);
+            format!("Task has been added. ID: {task}.\n")
+        }
+        Answer::Rehearsed(rehearsed) => {
+            err = remarks_text(&rehearsed.remarks);
+            job::rehearsed(rehearsed)
+        }
+        Answer::Shown(shown) => {
+            // Standard output is the program's alone.
+            err = task::ended(shown, look);
+            String::new()
+        }
+        Answer::Change(row) => job::change(row, look),
         Answer::Task {
             task,
             names,
             files,
             all,
-        } => task_text(task, names, files, *all, look),
+        } => task::task_text(task, names, files, *all, look),
         Answer::Nodes(nodes) => {
             if nodes.is_empty() {
-                err = "no such node; 'node list' shows all, 'muster token' lets others join\n".to_owned();
+                err = "no such node; 'node list' shows all, 'muster node join-command' brings hosts in\n".to_owned();
             }
-            listed(&nodes_table(nodes), nodes.is_empty(), look)
+            let table = match look.form {
+                Form::Wide => wide_nodes_table(nodes, look),
+                _ => nodes_table(nodes),
+            };
+            listed(&table, nodes.is_empty(), look)
         }
         Answer::Node(node) => properties(&node_properties(node, look)),
         Answer::Groups(groups) => listed(&groups_table(groups), groups.is_empty(), look),
@@ -84,241 +123,6 @@ fn listed(table: &Table, empty: bool, look: &Look) -> String {
         Form::List => table.blocks(),
         _ => table.lines(look.width, look.colour),
     }
-}
-
-fn jobs_table(jobs: &[JobRow], look: &Look) -> Table {
-    let mut table = Table::new(&[
-        ("ID", Kind::Number),
-        ("Name", Kind::Text),
-        ("Owner", Kind::Text),
-        ("State", Kind::State),
-        ("Priority", Kind::Id),
-        ("Tasks", Kind::Number),
-        ("Submitted", Kind::Id),
-        ("Time", Kind::Number),
-    ]);
-    for job in jobs {
-        table.row([
-            job.id.to_string(),
-            dash(&job.spec.name),
-            job.owner.name.clone(),
-            job.state.word().to_owned(),
-            job.spec.priority.to_string(),
-            job.counts.total().to_string(),
-            submitted(job.submitted_at, look),
-            job_time(&job.state, look),
-        ]);
-    }
-    table
-}
-
-/// Columns of a terminal below which a list of jobs has no room for date and time.
-const NARROW: usize = 72;
-
-/// On a narrow terminal the time for jobs of today, the date for others.
-fn submitted(at: Timestamp, look: &Look) -> String {
-    let whole = moment::show(at, look.zone);
-    let now = moment::show(look.now, look.zone);
-    match (whole.split_once(' '), now.split_once(' ')) {
-        (Some((date, time)), Some((today, _))) if look.width.is_some_and(|width| width < NARROW) => {
-            if date == today { time } else { date }.to_owned()
-        }
-        _ => whole,
-    }
-}
-
-fn job_span(state: &JobState) -> (Option<Timestamp>, Option<Timestamp>) {
-    match state {
-        JobState::Queued => (None, None),
-        JobState::Running { started_at } => (Some(*started_at), None),
-        JobState::Canceling { started_at, .. } => (*started_at, None),
-        JobState::Ended {
-            started_at, ended_at, ..
-        } => (*started_at, Some(*ended_at)),
-    }
-}
-
-fn job_time(state: &JobState, look: &Look) -> String {
-    let (started, ended) = job_span(state);
-    elapsed(started, ended, look)
-}
-
-fn elapsed(started: Option<Timestamp>, ended: Option<Timestamp>, look: &Look) -> String {
-    started.map_or_else(
-        || "-".to_owned(),
-        |started| ended.unwrap_or(look.now).since(started).to_string(),
-    )
-}
-
-fn job_properties(job: &JobRow, look: &Look) -> Vec<(&'static str, String)> {
-    let spec = &job.spec;
-    let (started, ended) = job_span(&job.state);
-    let mut pairs = vec![
-        ("Job", job.id.to_string()),
-        ("Name", dash(&spec.name)),
-        ("Owner", job.owner.name.clone()),
-        ("State", state_word(job.state.word(), look)),
-        ("Priority", spec.priority.to_string()),
-        (
-            "Pool",
-            spec.pool.as_ref().map_or_else(|| "any".to_owned(), ToString::to_string),
-        ),
-        ("Node groups", any(spec.node_groups.iter())),
-        ("Requested nodes", any(spec.requested_nodes.iter())),
-        ("Exclusive", spec.exclusive.to_string()),
-        ("Run time limit", sentence::limit(spec.runtime_limit)),
-        ("Submitted", moment::show(job.submitted_at, look.zone)),
-        ("Started", told(started, look)),
-        ("Ended", told(ended, look)),
-        ("Time", job_time(&job.state, look)),
-        ("Tasks", counts(&job.counts)),
-    ];
-    if let JobState::Ended { outcome, .. } | JobState::Canceling { outcome, .. } = &job.state {
-        pairs.push(("Result", sentence::job_outcome(outcome)));
-    }
-    tamed(pairs, look)
-}
-
-fn waited(job: &JobRow, look: &Look) -> String {
-    let result = match &job.state {
-        JobState::Ended { outcome, .. } => sentence::job_outcome(outcome),
-        _ => job.state.word().to_owned(),
-    };
-    let word = state_word(job.state.word(), look);
-    let when = match job_span(&job.state) {
-        (None, _) => "before it started".to_owned(),
-        (Some(_), _) => format!("after {}", job_time(&job.state, look)),
-    };
-    format!("job {}: {word} {when}: {}\n", job.id, tame(without_path(&result)))
-}
-
-/// A reason in one line: which folders a PATH has is told by `task view`.
-fn without_path(reason: &str) -> &str {
-    reason.split_once(" in PATH (").map_or(reason, |(what, _)| what)
-}
-
-fn counts(counts: &TaskCounts) -> String {
-    let each = [
-        (counts.queued, "queued"),
-        (counts.running, "running"),
-        (counts.finished, "finished"),
-        (counts.failed, "failed"),
-        (counts.canceled, "canceled"),
-    ];
-    let parts = each
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"));
-    format!("{}: {}", counts.total(), parts.collect::<Vec<_>>().join(", "))
-}
-
-fn tasks_table(tasks: &[TaskRow], names: &Names, look: &Look) -> Table {
-    let mut table = Table::new(&[
-        ("ID", Kind::Number),
-        ("Name", Kind::Text),
-        ("State", Kind::State),
-        ("Exit", Kind::Number),
-        ("Time", Kind::Number),
-        ("Nodes", Kind::Text),
-        ("Command", Kind::Text),
-    ]);
-    for task in tasks {
-        let (started, ended) = task_span(&task.state);
-        table.row([
-            task.id.to_string(),
-            dash(&task.spec.name),
-            task.state.word().to_owned(),
-            task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
-            elapsed(started, ended, look),
-            dash(&names.of(&task.last_nodes).join(", ")),
-            command_line(&task.spec.command),
-        ]);
-    }
-    table
-}
-
-const fn task_span(state: &TaskState) -> (Option<Timestamp>, Option<Timestamp>) {
-    match state {
-        TaskState::Queued | TaskState::Granted { .. } => (None, None),
-        TaskState::Running { started_at, .. } => (Some(*started_at), None),
-        TaskState::Stopping { started_at, .. } => (*started_at, None),
-        TaskState::Ended {
-            started_at, ended_at, ..
-        } => (*started_at, Some(*ended_at)),
-    }
-}
-
-/// A command as it could be typed.
-fn command_line(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| {
-        let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+*^".contains(c));
-        if plain {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: bool, look: &Look) -> String {
-    let spec = &task.spec;
-    let (started, ended) = task_span(&task.state);
-    let mut pairs = vec![
-        ("Task", task.id.to_string()),
-        ("Name", dash(&spec.name)),
-        ("State", state_word(task.state.word(), look)),
-        ("Command", command_line(&spec.command)),
-        ("Asked", asked(&spec.request, spec.exclusive)),
-        ("Nodes", dash(&names.of(&task.last_nodes).join(", "))),
-        ("Started", told(started, look)),
-        ("Ended", told(ended, look)),
-        ("Time", elapsed(started, ended, look)),
-        (
-            "Exit code",
-            task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
-        ),
-    ];
-    if let Some(workdir) = &spec.workdir {
-        pairs.push(("Working directory", workdir.clone()));
-    }
-    if task.requeues > 0 {
-        let times = match task.requeues {
-            1 => "once".to_owned(),
-            times => format!("{times} times"),
-        };
-        pairs.push(("Requeued", times));
-    }
-    if let Some(reason) = sentence::task_outcome(&task.state, names) {
-        pairs.push(("Error message", reason));
-    }
-    let mut out = properties(&tamed(pairs, look));
-    let merged = spec.stdout.is_some() && spec.stdout == spec.stderr;
-    // What never ran wrote nothing; the error message says all that is known.
-    let never_ran = matches!(task.state, TaskState::Ended { started_at: None, .. });
-    let is_told = |end: &&FileEnd| match &end.content {
-        FileReply::Tail { bytes, .. } => !never_ran || !bytes.is_empty(),
-        FileReply::Missing { .. } => !never_ran,
-    };
-    if files.is_empty() && !never_ran {
-        out.push_str("\nOutput: none yet\n");
-    }
-    for end in files.iter().filter(is_told) {
-        match end.file {
-            TaskFile::Stdout => output::file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
-            TaskFile::Stderr if merged => {}
-            TaskFile::Stderr => output::file_text(&mut out, "Error output", end, spec.stderr.as_deref(), all, look),
-        }
-    }
-    out
-}
-
-fn tame_lines(text: &str) -> String {
-    text.lines().map(tame).collect::<Vec<_>>().join("\n")
-}
-
-fn asked(request: &Request, exclusive: bool) -> String {
-    format!("{request}{}", if exclusive { ", exclusive" } else { "" })
 }
 
 pub(super) fn nodes_table(nodes: &[NodeView]) -> Table {
@@ -372,7 +176,17 @@ fn node_properties(node: &NodeView, look: &Look) -> Vec<(&'static str, String)> 
         ),
         ("Joined", moment::show(row.joined_at, look.zone)),
     ];
+    if let Some(ends) = row.certificate_ends {
+        pairs.push(("Certificate", format!("good until {}", moment::show(ends, look.zone))));
+    }
+    if let Some(ahead) = row.clock_ahead_ms {
+        pairs.push(("Clock", format!("{} the head node's", super::apart(ahead))));
+    }
     if let Some(has) = &row.inventory {
+        if has.sockets > 0 {
+            pairs.push(("Sockets", has.sockets.to_string()));
+        }
+        pairs.push(("Control groups", if has.cgroups { "yes" } else { "no" }.to_owned()));
         pairs.push(("Memory", memory(has.memory_bytes)));
         pairs.push(("Host", dash(&has.hostname)));
         pairs.push((
@@ -384,6 +198,47 @@ fn node_properties(node: &NodeView, look: &Look) -> Vec<(&'static str, String)> 
         pairs.push(("Version", dash(&has.version)));
     }
     tamed(pairs, look)
+}
+
+/// All that fits on a very wide line.
+fn wide_nodes_table(nodes: &[NodeView], look: &Look) -> Table {
+    let mut table = Table::new(&[
+        ("Node Name", Kind::Id),
+        ("State", Kind::State),
+        ("Health", Kind::State),
+        ("Max", Kind::Number),
+        ("Run", Kind::Number),
+        ("Idle", Kind::Number),
+        ("Sockets", Kind::Number),
+        ("Memory", Kind::Number),
+        ("Pool", Kind::Text),
+        ("Groups", Kind::Text),
+        ("Address", Kind::Id),
+        ("Clock", Kind::Number),
+        ("Certificate until", Kind::Id),
+        ("Version", Kind::Id),
+    ]);
+    for NodeView { row, slots_held, .. } in nodes {
+        let has = row.inventory.as_ref();
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        table.row([
+            row.name.to_string(),
+            sentence::admin_word(row.admin).to_owned(),
+            sentence::health_word(row.liveness).to_owned(),
+            row.slots.to_string(),
+            slots_held.to_string(),
+            row.slots.saturating_sub(*slots_held).to_string(),
+            or_dash(has.filter(|has| has.sockets > 0).map(|has| has.sockets.to_string())),
+            or_dash(has.map(|has| memory(has.memory_bytes))),
+            row.pool.to_string(),
+            dash(&joined(row.groups.iter())),
+            or_dash(row.peer.map(|peer| peer.to_string())),
+            or_dash(row.clock_ahead_ms.map(|ahead| format!("{ahead:+} ms"))),
+            or_dash(row.certificate_ends.map(|ends| moment::show(ends, look.zone))),
+            or_dash(has.map(|has| dash(&has.version))),
+        ]);
+    }
+    table
 }
 
 fn memory(bytes: u64) -> String {
@@ -446,11 +301,23 @@ fn pool_properties(pool: &PoolView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn told(at: Option<Timestamp>, look: &Look) -> String {
+fn tame_lines(text: &str) -> String {
+    text.lines().map(tame).collect::<Vec<_>>().join("\n")
+}
+
+/// For how long, up to now where it has not ended.
+pub(super) fn elapsed(started: Option<Timestamp>, ended: Option<Timestamp>, look: &Look) -> String {
+    started.map_or_else(
+        || "-".to_owned(),
+        |started| ended.unwrap_or(look.now).since(started).to_string(),
+    )
+}
+
+pub(super) fn told(at: Option<Timestamp>, look: &Look) -> String {
     at.map_or_else(|| "-".to_owned(), |at| moment::show(at, look.zone))
 }
 
-fn state_word(word: &str, look: &Look) -> String {
+pub(super) fn state_word(word: &str, look: &Look) -> String {
     Tint::of(word).paint(word, look.colour)
 }
 
@@ -463,7 +330,7 @@ pub(super) fn tamed(pairs: Vec<(&'static str, String)>, look: &Look) -> Vec<(&'s
         .collect()
 }
 
-fn dash(text: &str) -> String {
+pub(super) fn dash(text: &str) -> String {
     if text.is_empty() {
         "-".to_owned()
     } else {
@@ -471,22 +338,11 @@ fn dash(text: &str) -> String {
     }
 }
 
-fn joined<T: ToString>(items: impl Iterator<Item = T>) -> String {
+pub(super) fn joined<T: ToString>(items: impl Iterator<Item = T>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn any<T: ToString>(items: impl Iterator<Item = T>) -> String {
+pub(super) fn any<T: ToString>(items: impl Iterator<Item = T>) -> String {
     let text = joined(items);
     if text.is_empty() { "any".to_owned() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_shown_as_they_could_be_typed() {
-        let words = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned);
-        assert_eq!(command_line(&words), r"sh -c 'echo '\''a b'\''' ''");
-    }
 }

@@ -8,7 +8,13 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Submitted { job, .. } => vec![job.to_string()],
         Answer::Jobs { jobs, .. } => jobs.iter().map(|job| job.id.to_string()).collect(),
         Answer::Job(job) | Answer::Waited(job) | Answer::Why { job, .. } => vec![job.id.to_string()],
-        Answer::Tasks { tasks, .. } => tasks.iter().map(|task| task.id.to_string()).collect(),
+        Answer::Tasks(page) => page.lines.iter().map(|line| line.id().to_string()).collect(),
+        Answer::Sweep(sweep) => vec![sweep.id.to_string()],
+        Answer::Made { job, .. } => vec![job.to_string()],
+        Answer::Change(job) => vec![job.id.to_string()],
+        Answer::Added { task, .. } => vec![task.to_string()],
+        Answer::Shown(shown) => vec![shown.task.id.to_string()],
+        Answer::Rehearsed(rehearsed) => rehearsed.nodes.iter().map(ToString::to_string).collect(),
         Answer::Task { task, .. } => vec![task.id.to_string()],
         Answer::Nodes(nodes) => nodes.iter().map(|node| node.row.name.to_string()).collect(),
         Answer::Node(node) => vec![node.row.name.to_string()],
@@ -18,10 +24,17 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Token { token, .. } => vec![token.clone()],
         Answer::Status(status) => vec![status.head.cluster.clone()],
         Answer::Up(up) => up.nodes.iter().map(|node| node.row.name.to_string()).collect(),
-        Answer::Notes(_) | Answer::Down(_) | Answer::Help(_) | Answer::Script { .. } => Vec::new(),
+        // The last one is told by a file of its own.
+        Answer::Many(_)
+        | Answer::Told
+        | Answer::Notes(_)
+        | Answer::Down(_)
+        | Answer::Help(_)
+        | Answer::Script { .. }
+        | Answer::Cluster(_) => Vec::new(),
     };
     let err = match answer {
-        Answer::Submitted { remarks, .. } => remarks_text(remarks),
+        Answer::Submitted { remarks, .. } | Answer::Added { remarks, .. } => remarks_text(remarks),
         _ => String::new(),
     };
     Printed {

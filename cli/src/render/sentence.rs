@@ -1,9 +1,9 @@
 //! Sentences: why a job waits, how a task or job ended.
 
-use proto::model::job::{JobOutcome, JobRow, JobState};
+use proto::model::job::{Env, JobOutcome, JobRow, JobState};
 use proto::model::node::{AdminState, Liveness};
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskState};
-use proto::model::why::Why;
+use proto::model::why::{Hold, Why};
 use proto::units::Millis;
 
 use crate::answer::Names;
@@ -11,11 +11,22 @@ use crate::answer::Names;
 /// Why a job waits, with counts and what to look at; or that nothing of it waits.
 #[must_use]
 pub fn why(job: &JobRow, why: Option<&Why>) -> String {
-    let Some(why) = why else { return nothing_waits(job) };
-    let mut text = format!("job {} waits: task {} asks {}; ", job.id, why.task, why.asked);
+    match why {
+        Some(why) => waits(&format!("job {} waits: task {}", job.id, why.task), why),
+        None => nothing_waits(job),
+    }
+}
+
+/// The reason behind `job 3 waits: task 3.1`, or another beginning that names what waits.
+pub(super) fn waits(who: &str, why: &Why) -> String {
+    if let Some(held) = &why.held {
+        return format!("{who} {}", hold(why, held));
+    }
+    let mut text = format!("{who} asks {}; ", why.asked);
     match why.asked {
         Request::Nodes { .. } => text += &format!("{} eligible, {} free", why.eligible, why.free),
-        Request::Cores { .. } => {
+        Request::Beside { .. } => text += "that node does not answer",
+        Request::Cores { .. } | Request::Sockets { .. } => {
             text += &format!(
                 "{} on {} eligible, {} free",
                 counted(why.eligible_slots, "core"),
@@ -40,6 +51,7 @@ pub fn why(job: &JobRow, why: Option<&Why>) -> String {
     let (asked, eligible, unit) = match why.asked {
         Request::Nodes { count } => (count, why.eligible, "node"),
         Request::Cores { count } => (count, why.eligible_slots, "core"),
+        Request::Sockets { .. } | Request::Beside { .. } => return text,
     };
     if eligible < asked {
         let more = asked - eligible;
@@ -49,9 +61,48 @@ pub fn why(job: &JobRow, why: Option<&Why>) -> String {
     text
 }
 
+/// What holds it up whatever is free.
+fn hold(why: &Why, held: &Hold) -> String {
+    let job = why.job;
+    match held {
+        Hold::Configuring => format!("is not submitted yet: job submit /id:{job}"),
+        Hold::Until { at } => format!(
+            "is held until {}; 'job modify {job} /holduntil:now' lets it go",
+            super::moment::show(*at, super::Zone::Local)
+        ),
+        Hold::Tasks { names, count } => {
+            let have = if *count == 1 { "has" } else { "have" };
+            let (names, tasks) = (names.join(", "), counted(*count, "task"));
+            format!("depends on {names}, of which {tasks} {have} not ended; see 'task list {job}'")
+        }
+        Hold::JobUnits { units } => {
+            let most = units.max.map(|most| format!(", {most} at most")).unwrap_or_default();
+            format!("asks {}, and the job may hold {}{most} at a time", why.asked, units.min)
+        }
+        Hold::LastTry => "waits for a node that still holds something of its last try".to_owned(),
+    }
+}
+
+/// `once`, `3 times`
+pub(super) fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+/// As they are given.
+pub(super) fn variables(env: &Env) -> String {
+    let each = env
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()));
+    each.collect::<Vec<_>>().join("; ")
+}
+
 fn nothing_waits(job: &JobRow) -> String {
     let JobRow { id, counts, state, .. } = job;
     match state {
+        JobState::Configuring => format!("job {id} is not submitted yet: job submit /id:{id}"),
         JobState::Queued => format!("job {id} is about to start"),
         JobState::Running { .. } => {
             format!(
@@ -90,7 +141,7 @@ pub(super) fn task_outcome(state: &TaskState, names: &Names) -> Option<String> {
     }
 }
 
-fn attempt_outcome(cause: &AttemptOutcome, names: &Names) -> String {
+pub(super) fn attempt_outcome(cause: &AttemptOutcome, names: &Names) -> String {
     match cause {
         AttemptOutcome::Exited { code } => format!("the program ended with exit code {code}"),
         AttemptOutcome::Signaled { signal } => {

@@ -25,7 +25,7 @@ impl Tint {
         match word {
             "Running" | "Finished" | "Online" | "OK" => Self::Good,
             "Failed" | "Lost" | "Suspect" => Self::Bad,
-            "Queued" | "Dispatching" | "Canceling" | "Draining" | "Unseen" => Self::Waiting,
+            "Configuring" | "Queued" | "Dispatching" | "Canceling" | "Draining" | "Unseen" => Self::Waiting,
             "Canceled" | "Offline" => Self::Dim,
             _ => Self::None,
         }
@@ -88,14 +88,19 @@ impl Table {
     pub(super) fn lines(&self, width: Option<usize>, colour: bool) -> String {
         let widths = self.widths(width);
         let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
-        let mut out = self.line(&titles, &widths, |_, text| text);
-        for row in &self.rows {
-            out += &self.line(row, &widths, |kind, text| match kind {
+        self.line(&titles, &widths, |_, text| text) + &self.rows(width, colour)
+    }
+
+    /// One line per row, without the titles.
+    pub(super) fn rows(&self, width: Option<usize>, colour: bool) -> String {
+        let widths = self.widths(width);
+        let line = |row: &Vec<String>| {
+            self.line(row, &widths, |kind, text| match kind {
                 Kind::State => Tint::of(text.trim_end()).paint(&text, colour),
                 _ => text,
-            });
-        }
-        out
+            })
+        };
+        self.rows.iter().map(line).collect()
     }
 
     /// A block per row.

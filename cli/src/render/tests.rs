@@ -2,17 +2,18 @@
 
 use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
 use proto::control::{FileReply, TaskFile};
-use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, TaskId, TaskNumber};
+use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, Step, TaskId, TaskNumber};
 use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, TaskCounts};
 use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
 use proto::model::owner::Owner;
+use proto::model::sweep::Sweep;
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskRow, TaskSpec, TaskState};
 use proto::model::why::{Cause, Why};
 use proto::units::Millis;
 use time::UtcOffset;
 
 use super::*;
-use crate::answer::{Names, Status};
+use crate::answer::{Names, Rehearsed, Shown, Status, SweepLine, TaskLine, TaskPage};
 
 const NOON: Timestamp = Timestamp(1_795_262_400_000);
 
@@ -24,6 +25,10 @@ fn look(form: Form) -> Look {
         zone: Zone::Fixed(UtcOffset::UTC),
         now: NOON + Millis(185_000),
     }
+}
+
+fn render(answer: &Answer, look: &Look) -> Printed {
+    super::render(answer, look).expect("fields that there are")
 }
 
 fn out(answer: &Answer, form: Form) -> String {
@@ -50,7 +55,35 @@ fn job(id: u64, state: JobState) -> JobRow {
         },
         next_task: TaskNumber(4),
         submitted_at: NOON,
+        progress: None,
+        requeues: 0,
     }
+}
+
+fn page(lines: Vec<TaskLine>, first: bool, last: bool) -> TaskPage {
+    TaskPage {
+        lines,
+        names: names(),
+        first,
+        last,
+    }
+}
+
+/// A step of a sweep of ten.
+fn step(number: u32, outcome: TaskOutcome) -> TaskRow {
+    let mut row = task(outcome, Some(0));
+    row.id.step = Some(Step(number));
+    row.spec.command = ["app", "in**.dat"].map(str::to_owned).to_vec();
+    row.spec.sweep = Sweep::new(1, 10, 1).ok();
+    row
+}
+
+fn sweep() -> SweepLine {
+    let cause = AttemptOutcome::Exited { code: 3 };
+    let mut sweep = SweepLine::of(&step(1, TaskOutcome::Finished));
+    sweep.add(&step(2, TaskOutcome::Failed { cause }));
+    sweep.add(&step(3, TaskOutcome::Canceled));
+    sweep
 }
 
 fn jobs() -> Answer {
@@ -74,10 +107,7 @@ fn jobs() -> Answer {
 }
 
 fn id() -> TaskId {
-    TaskId {
-        job: JobId(3),
-        number: TaskNumber(1),
-    }
+    TaskId::new(JobId(3), TaskNumber(1))
 }
 
 fn task(outcome: TaskOutcome, exit_code: Option<i32>) -> TaskRow {
@@ -141,6 +171,9 @@ fn node(name: &str, admin: AdminState, liveness: Liveness) -> NodeView {
             boot: None,
             peer: None,
             joined_at: NOON,
+            key: None,
+            certificate_ends: None,
+            clock_ahead_ms: None,
         },
         slots_held: 3,
         tasks: vec![id()],
@@ -349,11 +382,11 @@ fn a_task_that_failed_says_why() {
 
 #[test]
 fn tasks_nodes_groups_and_pools() {
-    let tasks = Answer::Tasks {
-        tasks: vec![task(TaskOutcome::Finished, Some(0))],
-        names: names(),
-        more: false,
-    };
+    let tasks = Answer::Tasks(page(
+        vec![TaskLine::Task(task(TaskOutcome::Finished, Some(0)))],
+        true,
+        true,
+    ));
     let expected = "\x20ID  Name  State     Exit  Time  Nodes         Command
 3.1  -     Finished     0   12s  node1, node2  mpiexec -c 1 'my prog'
 ";
@@ -396,7 +429,7 @@ node2      Draining  Lost      8    3     5  local  AzureNodes, ComputeNodes
         Form::Table,
     );
     assert!(
-        text.contains("Health  : OK since 2026-11-21 12:00:00\n") && text.contains("Cores   : 8, 3 held\n"),
+        text.contains(" : OK since 2026-11-21 12:00:00\n") && text.contains(" : 8, 3 held\n"),
         "{text}"
     );
 }
@@ -490,6 +523,7 @@ fn why(asked: Request) -> Why {
         free_slots: 5,
         causes: [(Cause::Offline, 2), (Cause::Busy, 3)].into(),
         ahead: 1,
+        held: None,
     }
 }
 
@@ -558,6 +592,9 @@ fn the_cluster_at_a_glance() {
         started_at: NOON,
         listen: "127.0.0.1:8745".into(),
         sequence: Sequence(5),
+        clock: NOON,
+        fingerprint: String::new(),
+        certificate_ends: NOON,
     };
     let status = Answer::Status(Box::new(Status {
         head,
@@ -573,4 +610,139 @@ fn the_cluster_at_a_glance() {
         "{text}"
     );
     assert_eq!(out(&status, Form::Quiet), "local\n");
+}
+
+#[test]
+fn a_sweep_is_one_line_and_one_page() {
+    let lines = vec![TaskLine::Sweep(sweep()), TaskLine::Task(step(7, TaskOutcome::Finished))];
+    let list = Answer::Tasks(page(lines, true, true));
+    assert_eq!(
+        out(&list, Form::Table),
+        "\x20  ID  Name  State     Exit  Time  Nodes                                  Command
+  3.1  -     Failed       -   12s  [3: 1 finished, 1 failed, 1 canceled]  app in**.dat
+3.1.7  -     Finished     0   12s  node1, node2                           app in07.dat
+"
+    );
+    assert_eq!(out(&list, Form::Quiet), "3.1\n3.1.7\n");
+    let value: serde_json::Value = serde_json::from_str(&out(&list, Form::Json)).expect("JSON");
+    assert_eq!(value[0]["counts"]["failed"], 1);
+    assert_eq!(value[0]["failed"][0], "3.1.2");
+    let view = out(&Answer::Sweep(Box::new(sweep())), Form::Table);
+    assert!(view.contains("Index        : 1-10\n"), "{view}");
+    assert!(view.contains("Failed steps : 3.1.2\n"), "{view}");
+    assert!(
+        view.ends_with("task view 3.1.2. All steps: task list 3 --expand\n"),
+        "{view}"
+    );
+}
+
+#[test]
+fn a_long_list_comes_in_pages() {
+    let row = |number| TaskLine::Task(step(number, TaskOutcome::Finished));
+    let pages = [
+        page(vec![row(1), row(2)], true, false),
+        page(vec![row(3)], false, false),
+        page(vec![row(4)], false, true),
+    ];
+    let whole = page(vec![row(1), row(2), row(3), row(4)], true, true);
+    for form in [Form::Table, Form::Json, Form::Quiet, Form::List] {
+        let parts: String = pages
+            .iter()
+            .map(|page| out(&Answer::Tasks(page.clone()), form.clone()))
+            .collect();
+        assert_eq!(parts, out(&Answer::Tasks(whole.clone()), form));
+    }
+    let ends = [page(vec![row(1)], true, false), page(vec![], false, true)];
+    let text: String = ends
+        .iter()
+        .map(|page| out(&Answer::Tasks(page.clone()), Form::Json))
+        .collect();
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+}
+
+#[test]
+fn chosen_fields() {
+    let fields = |text: &str| Form::Fields(Fields::parse(text).expect("fields"));
+    assert_eq!(
+        out(&jobs(), fields("{id} {status} {spec.name} {priority_hpc}")),
+        "12 Running sweep 2000\n11 Failed sweep 2000\n2 Queued sweep 2000\n"
+    );
+    assert_eq!(
+        out(&Answer::Job(Box::new(job(2, JobState::Queued))), fields("{owner.name}")),
+        "alice\n"
+    );
+    let error = super::render(&jobs(), &look(fields("{stauts}")))
+        .expect_err("no such field")
+        .to_string();
+    assert!(
+        error.contains("did you mean 'status'?") && error.contains("counts, id"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_answers_and_what_could_not_be_done() {
+    let refused = Refused {
+        what: "there is no job 9; see 'job list'".to_owned(),
+        exit: crate::exit::Exit::NotFound,
+    };
+    let answer = Answer::Many(vec![
+        Ok(Answer::Notes(vec!["job 1 is canceled".to_owned()])),
+        Err(refused),
+        Ok(Answer::Notes(vec!["job 2 is canceled".to_owned()])),
+    ]);
+    let printed = render(&answer, &look(Form::Table));
+    assert_eq!(printed.out, "job 1 is canceled\njob 2 is canceled\n");
+    assert_eq!(printed.err, "there is no job 9; see 'job list'\n");
+    assert_eq!(answer.exit(), crate::exit::Exit::NotFound);
+    let value: serde_json::Value = serde_json::from_str(&out(&answer, Form::Json)).expect("JSON");
+    assert_eq!(value.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_exit_code_of_a_program_that_was_followed() {
+    let exit = |outcome, code| {
+        let shown = Shown {
+            job: Box::new(job(3, JobState::Queued)),
+            task: Box::new(task(outcome, code)),
+            names: names(),
+        };
+        Answer::Shown(Box::new(shown)).exit().code()
+    };
+    let failed = |cause| TaskOutcome::Failed { cause };
+    assert_eq!(exit(TaskOutcome::Finished, Some(5)), 0);
+    assert_eq!(exit(failed(AttemptOutcome::Exited { code: 42 }), Some(42)), 42);
+    assert_eq!(exit(failed(AttemptOutcome::Signaled { signal: 9 }), None), 137);
+    assert_eq!(exit(failed(AttemptOutcome::Exited { code: 0 }), Some(0)), 1);
+    assert_eq!(exit(failed(AttemptOutcome::Fenced), None), 1);
+    assert_eq!(exit(TaskOutcome::Canceled, None), 1);
+}
+
+#[test]
+fn what_would_become_of_a_submission() {
+    let rehearsed = |starts_now, why: Option<Why>| {
+        let answer = Rehearsed {
+            task: TaskSpec {
+                request: Request::Nodes { count: 2 },
+                ..TaskSpec::of_command(vec!["x".to_owned()])
+            },
+            starts_now,
+            nodes: vec![
+                NodeName::new("n1").expect("a name"),
+                NodeName::new("n2").expect("a name"),
+            ],
+            why: why.map(Box::new),
+            remarks: vec![],
+        };
+        out(&Answer::Rehearsed(Box::new(answer)), Form::Table)
+    };
+    assert_eq!(
+        rehearsed(true, None),
+        "It would start now: 2 nodes on n1, n2. Nothing was submitted.\n"
+    );
+    let waits = rehearsed(false, Some(why(Request::Nodes { count: 2 })));
+    assert!(
+        waits.starts_with("Now it would wait: it asks 2 nodes; ") && waits.ends_with("\nNothing was submitted.\n"),
+        "{waits}"
+    );
 }

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) arguments: Strings,
     pub(super) environment: Strings,
     pub(super) workdirs: Vec<CString>,
+    /// None means nothing.
+    pub(super) stdin: Option<CString>,
     pub(super) stdout: Target,
     pub(super) stderr: Target,
     pub(super) credentials: Option<Credentials>,
@@ -47,6 +49,7 @@ struct Wanted {
     workdir: String,
     /// Whether the user named no other.
     own_workdir: bool,
+    stdin: String,
     stdout: String,
     stderr: String,
 }
@@ -98,6 +101,8 @@ pub(super) enum Step {
     Setup,
     /// Running the program.
     Exec,
+    /// Opening standard input.
+    Stdin,
 }
 
 impl Step {
@@ -110,6 +115,7 @@ impl Step {
             Self::Stderr,
             Self::Setup,
             Self::Exec,
+            Self::Stdin,
         ]
         .into_iter()
         .find(|step| *step as i32 == number)
@@ -143,8 +149,9 @@ impl Plan {
     /// [`PlanError`], for the user.
     pub(super) fn new(order: &SpawnOrder, boot: BootId) -> Result<Self, PlanError> {
         let program = order
-            .command
-            .first()
+            .program
+            .as_ref()
+            .or_else(|| order.command.first())
             .filter(|word| !word.is_empty())
             .ok_or(PlanError::NoCommand)?;
         let path = order
@@ -175,6 +182,7 @@ impl Plan {
                 .iter()
                 .map(|dir| CString::new(dir.as_str()))
                 .collect::<Result<_, _>>()?,
+            stdin: order.stdin.as_deref().map(CString::new).transpose()?,
             stdout: Target::of(&order.stdout)?,
             stderr: Target::of(&order.stderr)?,
             credentials: order.credentials.clone(),
@@ -184,6 +192,7 @@ impl Plan {
                 path: path.to_owned(),
                 workdir: order.workdirs.join(" or "),
                 own_workdir: order.own_workdir,
+                stdin: order.stdin.clone().unwrap_or_default(),
                 stdout: name_of(&order.stdout),
                 stderr: name_of(&order.stderr),
             },
@@ -199,6 +208,7 @@ impl Plan {
             program,
             path,
             workdir,
+            stdin,
             stdout,
             stderr,
             ..
@@ -212,6 +222,8 @@ impl Plan {
                 )
             }
             (Step::Workdir, _) => format!("the working directory '{workdir}' cannot be entered: {why}"),
+            (Step::Stdin, Errno::EISDIR) => format!("standard input cannot be read from '{stdin}': it is a folder"),
+            (Step::Stdin, _) => format!("standard input cannot be read from '{stdin}': {why}"),
             (Step::Stdout, _) => format!("standard output cannot be written to '{stdout}': {why}"),
             (Step::Stderr, _) => format!("standard error cannot be written to '{stderr}': {why}"),
             (Step::Setup, _) => format!("the process could not be set up: {why}"),

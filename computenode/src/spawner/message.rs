@@ -90,6 +90,9 @@ pub struct SpawnOrder {
     pub role: Role,
     /// Program and arguments; a program without a slash is looked for in the `PATH` of `env`.
     pub command: Vec<String>,
+    /// The file that is run, where it is not the command's first word.
+    #[serde(default)]
+    pub program: Option<String>,
     /// The whole environment; the attempt's mark is added.
     pub env: Vec<(String, String)>,
     /// Where it starts: the first that can be entered.
@@ -97,6 +100,10 @@ pub struct SpawnOrder {
     /// Whether that is the task's own folder, because its user named none.
     #[serde(default)]
     pub own_workdir: bool,
+    /// Where standard input comes from; none means that there is nothing. A relative path starts at the workdir. Opened
+    /// as the user.
+    #[serde(default)]
+    pub stdin: Option<String>,
     /// Where standard output goes. Opened as the user.
     pub stdout: Output,
     /// Where standard error goes. Opened as the user.

@@ -226,7 +226,25 @@ fn streams(shared: &Shared<'_>) -> Result<(), Step> {
     let null = shared.null;
     direct(&shared.plan.stdout, null, 1).ok_or(Step::Stdout)?;
     direct(&shared.plan.stderr, null, 2).ok_or(Step::Stderr)?;
-    duplicate(null, 0).ok_or(Step::Setup)
+    let input = match &shared.plan.stdin {
+        Some(path) => open_input(path).ok_or(Step::Stdin)?,
+        None => null,
+    };
+    duplicate(input, 0).ok_or(Step::Setup)
+}
+
+fn open_input(path: &CStr) -> Option<c_int> {
+    // Non-blocking, so that a pipe without a writer is an empty input and not a spawner that waits for ever.
+    let flags = libc::O_RDONLY | libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let path: *const c_char = path.as_ptr();
+    let file = call!(SYS_openat, libc::AT_FDCWD, path, flags, 0 as c_long);
+    let file = c_int::try_from(file).ok().filter(|file| *file >= 0)?;
+    // A folder can be opened; reading no bytes of it fails already, which reading none of anything else does not.
+    let nothing = std::ptr::null::<u8>();
+    if call!(SYS_read, file, nothing, 0 as c_long) < 0 {
+        return None;
+    }
+    (call!(SYS_fcntl, file, libc::F_SETFL, 0 as c_long) == 0).then_some(file)
 }
 
 fn direct(target: &Target, null: c_int, number: c_int) -> Option<()> {
@@ -292,12 +310,14 @@ mod tests {
             attempt: AttemptId(1),
             role: Role::Root,
             command: command.iter().map(|word| (*word).to_owned()).collect(),
+            program: None,
             env: vec![
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
                 ("A".to_owned(), "b".to_owned()),
             ],
             workdirs: vec![folder.to_str().expect("text").to_owned()],
             own_workdir: true,
+            stdin: None,
             stdout: Output::File { path: "out".to_owned() },
             stderr: Output::Stdout,
             credentials: None,
@@ -352,6 +372,39 @@ mod tests {
             Ok(0)
         );
         assert_eq!(output(folder.path()), format!("SigIgn:\t{:016x}\n", 0));
+    }
+
+    #[test]
+    fn standard_input_is_a_file_and_a_program_has_another_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("in"), "one\ntwo\n").expect("writes");
+        let mut order = order(
+            folder.path(),
+            &["named", "-c", "cat; echo $0 >&2; tr '\\0' ' ' < /proc/$$/cmdline"],
+        );
+        order.program = Some("sh".to_owned());
+        order.stdin = Some("in".to_owned());
+        assert_eq!(run(&order), Ok(0));
+        assert!(
+            output(folder.path()).starts_with("one\ntwo\nnamed\nnamed -c cat"),
+            "{}",
+            output(folder.path())
+        );
+        let wrong = |path: &str| {
+            let order = SpawnOrder {
+                stdin: Some(path.to_owned()),
+                ..order.clone()
+            };
+            run(&order).expect_err("it fails")
+        };
+        assert_eq!(
+            wrong("none"),
+            "standard input cannot be read from 'none': no such file or folder"
+        );
+        assert_eq!(
+            wrong("/tmp"),
+            "standard input cannot be read from '/tmp': it is a folder"
+        );
     }
 
     #[test]

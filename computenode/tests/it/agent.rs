@@ -13,7 +13,7 @@ use crate::head::{Head, Node};
 use crate::node::{AgentProcess, address, script};
 use crate::wait::{alive, pid_in, until};
 
-async fn joined() -> (Head, AgentProcess, Node) {
+pub(crate) async fn joined() -> (Head, AgentProcess, Node) {
     let mut head = Head::start();
     let agent = AgentProcess::start(1, &head.address(), Some(&head.token()));
     head.join().await;
@@ -28,7 +28,7 @@ fn outcome(report: Report) -> AttemptOutcome {
     }
 }
 
-async fn run(node: &mut Node, order: StartOrder) -> AttemptOutcome {
+pub(crate) async fn run(node: &mut Node, order: StartOrder) -> AttemptOutcome {
     node.start(order).await;
     match node.report().await {
         Report::Started { .. } => outcome(node.report().await),
@@ -36,7 +36,7 @@ async fn run(node: &mut Node, order: StartOrder) -> AttemptOutcome {
     }
 }
 
-async fn stdout(node: &Node, attempt: u64) -> FileReply {
+pub(crate) async fn stdout(node: &Node, attempt: u64) -> FileReply {
     let request = FileRequest {
         job: JobId(12),
         attempt: AttemptId(attempt),
@@ -46,7 +46,7 @@ async fn stdout(node: &Node, attempt: u64) -> FileReply {
     node.file(&request).await
 }
 
-fn text(reply: FileReply) -> String {
+pub(crate) fn text(reply: FileReply) -> String {
     match reply {
         FileReply::Tail { bytes, .. } => String::from_utf8(bytes).expect("text"),
         FileReply::Missing { reason } => panic!("{reason}"),
@@ -300,5 +300,5 @@ async fn a_refused_token_ends_the_agent_with_the_reason() {
 
     let mut agent = AgentProcess::start(1, &head.address(), None);
     assert_eq!(agent.exit_code(), Some(1));
-    assert!(agent.log().contains("node token"), "{}", agent.log());
+    assert!(agent.log().contains("muster node join-command"), "{}", agent.log());
 }

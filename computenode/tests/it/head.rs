@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use proto::control::{
-    FileReply, FileRequest, HeadMessage, Hello, Join, JoinReply, NodeMessage, Order, Report, StartOrder, Timing,
+    FileReply, FileRequest, HeadMessage, Hello, JoinReply, Knock, NodeMessage, NodeRequest, Order, ProbeReply, Report,
+    StartOrder, Timing,
 };
 use proto::frame::VERSION;
 use proto::ids::{NodeId, PoolName};
-use proto::units::Millis;
+use proto::units::{Millis, Timestamp};
 use transport::control::{Connection, Listener, Settings, StreamReader, StreamWriter};
 use transport::identity::{
     Alpn, Authority, ClientCertificate, Identity, JoinToken, KeyPair, RequestDer, ServerTls, Subject,
 };
+
+use computenode::spawner::clock::wall_clock;
 
 use crate::wait::DEADLINE;
 
@@ -24,6 +27,9 @@ pub(crate) struct Head {
     listener: Listener,
     token: JoinToken,
     next_node: u32,
+    /// Of the certificates that it makes for nodes.
+    life: Duration,
+    heartbeat: Millis,
 }
 
 /// A node's connection, after hello and welcome.
@@ -38,13 +44,18 @@ pub(crate) struct Node {
 
 impl Head {
     pub(crate) fn start() -> Self {
+        Self::with_life(DAY)
+    }
+
+    /// One whose nodes have certificates of that life.
+    pub(crate) fn with_life(life: Duration) -> Self {
         let now = SystemTime::now();
         let authority = Authority::create("test", now, DAY).expect("an authority");
         let key = KeyPair::generate().expect("a key");
         let request = key.certificate_request().expect("a request");
         let certificate = authority.issue(&request, &Subject::Head, now, DAY).expect("issues");
         let identity = Identity::new(key, certificate, authority.certificate().clone()).expect("fits");
-        let tls = ServerTls::new(&identity, ClientCertificate::Optional, Alpn::Head).expect("tls");
+        let tls = ServerTls::new(&identity, ClientCertificate::Renewable, Alpn::Head).expect("tls");
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &tls, Settings::default()).expect("listens");
         let token = JoinToken::generate(authority.fingerprint()).expect("a token");
         Self {
@@ -52,6 +63,16 @@ impl Head {
             listener,
             token,
             next_node: 1,
+            life,
+            heartbeat: Millis(100),
+        }
+    }
+
+    /// One whose heartbeats need no answer during a test.
+    pub(crate) fn patient() -> Self {
+        Self {
+            heartbeat: Millis(20_000),
+            ..Self::start()
         }
     }
 
@@ -80,30 +101,65 @@ impl Head {
         let connection = self.connection().await;
         assert_eq!(connection.subject(), None);
         let (mut to, mut from) = connection.accept_stream().await.expect("a stream");
-        let join: Join = from.recv().await.expect("a message").expect("a join");
+        let Some(Knock::Join(join)) = from.recv().await.expect("a message") else {
+            panic!("no join")
+        };
         let reply = if join.secret == self.token.secret.to_hex() {
             let node = NodeId(self.next_node);
             self.next_node += 1;
-            let request = RequestDer::from(join.request);
-            let now = SystemTime::now();
-            let certificate = self
-                .authority
-                .issue(&request, &Subject::Node(node), now, DAY)
-                .expect("issues");
+            let (certificate, authority) = self.certify(join.request, &Subject::Node(node));
             JoinReply::Joined {
                 node,
                 pool: PoolName::new("local").expect("a name"),
                 groups: Vec::new(),
-                certificate: certificate.to_vec(),
-                authority: self.authority.certificate().to_vec(),
+                certificate,
+                authority,
+                // An hour behind, and a little.
+                clock: Timestamp(wall_clock().0 - 3_605_000),
+                cluster: "test".to_owned(),
             }
         } else {
             JoinReply::Refused {
-                reason: "the join token was used up; make another with 'node token'".to_owned(),
+                reason: "the join token was used up; make another with 'muster node join-command'".to_owned(),
             }
         };
         to.send(&reply).await.expect("sent");
         connection.closed().await;
+    }
+
+    fn certify(&self, request: Vec<u8>, subject: &Subject) -> (Vec<u8>, Vec<u8>) {
+        let (request, now) = (RequestDer::from(request), SystemTime::now());
+        let certificate = self.authority.issue(&request, subject, now, self.life).expect("issues");
+        (certificate.to_vec(), self.authority.certificate().to_vec())
+    }
+
+    /// The next node: its certificate has expired, and the only thing that it says is that it wants another.
+    pub(crate) async fn renewal(&self) {
+        let (connection, mut to, request) = self.renewal_asked().await;
+        let subject = connection.subject().expect("a node").clone();
+        let (certificate, authority) = self.certify(request, &subject);
+        to.send(&HeadMessage::Renewed { certificate, authority })
+            .await
+            .expect("sent");
+        connection.closed().await;
+    }
+
+    /// The same, and it is told that it was removed.
+    pub(crate) async fn renewal_of_removed(&self) {
+        let (connection, mut to, _) = self.renewal_asked().await;
+        let reason = "removed by root".to_owned();
+        to.send(&HeadMessage::Removed { reason }).await.expect("sent");
+        connection.closed().await;
+    }
+
+    async fn renewal_asked(&self) -> (Connection, StreamWriter, Vec<u8>) {
+        let connection = self.connection().await;
+        assert!(connection.peer_expired(), "{:?}", connection.peer_validity());
+        let (to, mut from) = connection.accept_stream().await.expect("a stream");
+        match from.recv().await.expect("a message") {
+            Some(NodeMessage::Renew { request, .. }) => (connection, to, request),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The next node that says hello.
@@ -119,7 +175,7 @@ impl Head {
             panic!("no hello")
         };
         let timing = Timing {
-            heartbeat: Millis(100),
+            heartbeat: self.heartbeat,
             lease: Millis(60_000),
             kill_grace: Millis(500),
         };
@@ -188,9 +244,65 @@ impl Node {
         self.pending.remove(0)
     }
 
+    /// Does something else while the node's heartbeats are answered; reports wait.
+    pub(crate) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut later = Vec::new();
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                report = self.next_report(true) => later.push(report),
+            }
+        };
+        later.append(&mut self.pending);
+        self.pending = later;
+        done
+    }
+
     pub(crate) async fn file(&self, request: &FileRequest) -> FileReply {
         let (mut to, mut from) = self.connection.open_stream().await.expect("a stream");
-        to.send(request).await.expect("sent");
+        to.send(&NodeRequest::File(request.clone())).await.expect("sent");
         from.recv().await.expect("a message").expect("an answer")
+    }
+
+    /// A question whose answers come one after the other.
+    pub(crate) async fn ask(&self, request: &NodeRequest) -> (StreamWriter, StreamReader) {
+        let (mut to, from) = self.connection.open_stream().await.expect("a stream");
+        to.send(request).await.expect("sent");
+        (to, from)
+    }
+
+    pub(crate) async fn probe(&self, peers: Vec<SocketAddr>) -> ProbeReply {
+        let (mut to, mut from) = self.connection.open_stream().await.expect("a stream");
+        to.send(&NodeRequest::Probe { peers }).await.expect("sent");
+        from.recv().await.expect("a message").expect("an answer")
+    }
+
+    /// Waits until the node asks for a new certificate, and gives it one. Heartbeats are answered on the way.
+    pub(crate) async fn renew(&mut self, head: &Head) {
+        let asked = async {
+            loop {
+                match self.from.recv().await.expect("a message").expect("the node speaks") {
+                    NodeMessage::Renew { request, .. } => return request,
+                    NodeMessage::Heartbeat { number } => {
+                        let taken = HeadMessage::HeartbeatTaken { number };
+                        self.to.send(&taken).await.expect("sent");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let request = tokio::time::timeout(DEADLINE, asked).await.expect("a renewal");
+        let subject = self.connection.subject().expect("a node").clone();
+        let (certificate, authority) = head.certify(request, &subject);
+        let renewed = HeadMessage::Renewed { certificate, authority };
+        self.to.send(&renewed).await.expect("sent");
+    }
+
+    pub(crate) async fn remove(&mut self, reason: &str) {
+        let reason = reason.to_owned();
+        self.to.send(&HeadMessage::Removed { reason }).await.expect("sent");
+        let gone = tokio::time::timeout(DEADLINE, self.connection.closed());
+        gone.await.expect("the node goes");
     }
 }

@@ -2,7 +2,11 @@
 
 mod agent;
 mod head;
+mod join;
 mod launch;
+mod membership;
 mod node;
+mod output;
 mod spawner;
+mod users;
 mod wait;

@@ -140,10 +140,7 @@ pub(crate) fn myself() -> Owner {
 pub(crate) fn script(attempt: u64, text: &str) -> StartOrder {
     StartOrder {
         attempt: AttemptId(attempt),
-        task: TaskId {
-            job: JobId(12),
-            number: TaskNumber(1),
-        },
+        task: TaskId::new(JobId(12), TaskNumber(1)),
         job_name: "job".to_owned(),
         task_name: String::new(),
         requeues: 0,
@@ -153,6 +150,9 @@ pub(crate) fn script(attempt: u64, text: &str) -> StartOrder {
         workdir: None,
         stdout: None,
         stderr: None,
+        stdin: None,
+        script: None,
+        interactive: None,
         env: Env::new(),
         runtime_limit: None,
         exclusive: false,

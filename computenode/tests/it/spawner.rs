@@ -168,9 +168,11 @@ fn script(spawner: &Spawner, attempt: u64, text: &str) -> SpawnOrder {
         attempt: AttemptId(attempt),
         role: Role::Root,
         command: ["sh", "-c", text].map(str::to_owned).to_vec(),
+        program: None,
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         workdirs: vec![spawner.folder.path().to_str().expect("text").to_owned()],
         own_workdir: false,
+        stdin: None,
         stdout: Output::Append {
             path: format!("out{attempt}"),
         },

@@ -18,6 +18,17 @@ pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The same for what happens while the test's own head node goes on talking.
+pub(crate) async fn until_later(what: &str, found: impl Fn() -> bool) {
+    let looking = async {
+        while !found() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let looked = tokio::time::timeout(DEADLINE, looking).await;
+    looked.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
+}
+
 /// Whether a process is there and not a zombie.
 pub(crate) fn alive(pid: i32) -> bool {
     computenode::spawner::processes::process(pid).is_some()

@@ -1,12 +1,13 @@
 //! Rounds on a memory store: what leaves, in which order, and that a crash after any round loses nothing acknowledged.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proto::client::Refusal;
 use proto::control::{HeadMessage, Hello, Order, Report};
 use proto::event::Event;
 use proto::frame::VERSION;
-use proto::ids::{BootId, JobId, NodeId, NodeName, PoolName, SubmissionId};
+use proto::ids::{BootId, JobId, KeyHash, NodeId, NodeName, PoolName, SubmissionId};
 use proto::model::job::JobSpec;
 use proto::model::node::Inventory;
 use proto::model::owner::{Caller, Owner, Role};
@@ -16,14 +17,18 @@ use proto::units::{Millis, Monotonic, Now, Timestamp};
 use scheduler::{Answer, Cluster, Input, Settings};
 
 use super::{Arrival, Departure, Flight, LinkId, Welcome, round};
+use crate::past::Past;
 use crate::store::{MemoryStore, Store};
 
 const LINK: LinkId = LinkId(1);
 
+const KEY: KeyHash = KeyHash([7; 32]);
+
 /// A head node without threads and sockets.
 struct Head {
     cluster: Cluster,
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
+    past: Past,
     now: Now,
 }
 
@@ -33,21 +38,29 @@ impl Head {
             wall: Timestamp(1_000_000),
             monotonic: Monotonic(1_000),
         };
+        let store = Arc::new(MemoryStore::default());
         Self {
             cluster: Cluster::new(Settings::default()),
-            store: MemoryStore::default(),
+            past: Past::new(Arc::clone(&store) as Arc<dyn Store>),
+            store,
             now,
         }
     }
 
     fn round(&mut self, arrivals: Vec<Arrival<&'static str>>) -> Flight<&'static str> {
+        let flight = self.decided(arrivals);
+        self.store.commit(&flight.changes).expect("commits");
+        flight
+    }
+
+    /// A round whose flush has yet to come.
+    fn decided(&mut self, arrivals: Vec<Arrival<&'static str>>) -> Flight<&'static str> {
         self.now.monotonic = self.now.monotonic + Millis(1);
         let welcome = Welcome {
             cluster: "test".to_owned(),
             timing: Settings::default().timing,
         };
-        let flight = round(&mut self.cluster, arrivals, self.now, &welcome);
-        self.store.commit(&flight.changes).expect("commits");
+        let flight = round(&mut self.cluster, arrivals, self.now, &welcome, &mut self.past);
         self.cluster.check().expect("a sound cluster");
         flight
     }
@@ -85,6 +98,8 @@ impl Head {
             .ask(Input::Join {
                 secret_hash: token.hash,
                 name,
+                key: KEY,
+                certificate_ends: self.now.wall + Millis::from_seconds(3600),
             })
             .expect("joins")
         {
@@ -129,6 +144,7 @@ fn hello(name: &str) -> Box<Hello> {
         },
         peer: ([127, 0, 0, 2], 4000).into(),
         held: Vec::new(),
+        clock: None,
     })
 }
 
@@ -159,6 +175,7 @@ fn a_submission_is_granted_in_the_round_that_stores_it() {
     let flight = head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n1"),
     }]);
     assert!(
@@ -212,6 +229,7 @@ fn orders_that_a_crash_swallowed_are_sent_again() {
     head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n1"),
     }]);
     head.submit(1).expect("accepted");
@@ -220,6 +238,7 @@ fn orders_that_a_crash_swallowed_are_sent_again() {
     let flight = head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n1"),
     }]);
     assert!(
@@ -237,6 +256,7 @@ fn an_end_that_is_reported_twice_ends_once() {
     head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n1"),
     }]);
     head.submit(1).expect("accepted");
@@ -278,6 +298,7 @@ fn a_heartbeat_alone_needs_no_flush() {
     head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n1"),
     }]);
     let flight = head.round(vec![Arrival::Heartbeat {
@@ -299,6 +320,7 @@ fn a_hello_that_is_refused_gets_no_welcome_and_does_not_count_as_heard() {
     let flight = head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: hello("n2"),
     }]);
     assert!(
@@ -317,6 +339,7 @@ fn orders_are_cut_into_messages_that_fit_into_frames() {
     head.round(vec![Arrival::Hello {
         node,
         link: LINK,
+        key: KEY,
         hello: large,
     }]);
     let word = "x".repeat(30_000);
@@ -342,6 +365,7 @@ fn a_late_report_tells_when_the_task_ended_and_not_when_that_was_told() {
     head.round(vec![Arrival::Hello {
         node,
         link,
+        key: KEY,
         hello: hello("n1"),
     }]);
     head.submit(1).expect("accepted");
@@ -367,4 +391,124 @@ fn a_late_report_tells_when_the_task_ended_and_not_when_that_was_told() {
         _ => None,
     });
     assert_eq!(ends.collect::<Vec<_>>(), [ended_at, ended_at]);
+}
+
+/// One job that a node has run to its end: the round that stores this, not flushed yet.
+fn job_that_failed(head: &mut Head) -> Flight<&'static str> {
+    let node = head.join("n1");
+    head.round(vec![Arrival::Hello {
+        node,
+        link: LINK,
+        key: KEY,
+        hello: hello("n1"),
+    }]);
+    head.submit(1).expect("accepted");
+    let attempt = head.cluster.attempts().next().expect("granted").id;
+    let reports = vec![
+        Report::Ended {
+            attempt,
+            outcome: AttemptOutcome::Exited { code: 1 },
+            at: Timestamp(5),
+        },
+        Report::Released { attempt },
+    ];
+    let flight = head.decided(vec![Arrival::Reports {
+        node,
+        link: LINK,
+        boot: BootId(1),
+        number: 1,
+        reports,
+    }]);
+    assert!(head.cluster.job(JobId(1)).is_none(), "it has left memory");
+    flight
+}
+
+fn requeue(caller: Caller) -> Input {
+    Input::RequeueJob {
+        caller,
+        job: JobId(1),
+        stored: None,
+    }
+}
+
+fn answers(flight: Flight<&'static str>) -> Vec<Result<Answer, Refusal>> {
+    let answers = flight.departures.into_iter().filter_map(|departure| match departure {
+        Departure::Answer { answer, .. } => Some(answer),
+        _ => None,
+    });
+    answers.collect()
+}
+
+#[test]
+fn a_job_whose_end_is_not_flushed_yet_can_be_put_back_into_the_queue() {
+    let mut head = Head::new();
+    let ended = job_that_failed(&mut head);
+    // The store still has it as it was before.
+    let input = requeue(root());
+    let revived = head.decided(vec![Arrival::Request { input, slot: "asker" }]);
+    assert_eq!(starts(&revived).len(), 1, "it runs again: {revived:?}");
+    head.store.commit(&ended.changes).expect("commits");
+    head.store.commit(&revived.changes).expect("commits");
+    drop((ended, revived));
+    head.crash();
+    let job = head.cluster.job(JobId(1)).expect("it lives");
+    assert_eq!((job.counts.total(), job.counts.failed), (1, 0));
+}
+
+#[test]
+fn a_job_that_ends_in_the_very_round_can_be_put_back_into_the_queue() {
+    let mut head = Head::new();
+    let node = head.join("n1");
+    head.round(vec![Arrival::Hello {
+        node,
+        link: LINK,
+        key: KEY,
+        hello: hello("n1"),
+    }]);
+    head.submit(1).expect("accepted");
+    let attempt = head.cluster.attempts().next().expect("granted").id;
+    let outcome = AttemptOutcome::Exited { code: 1 };
+    let at = Timestamp(5);
+    let reports = vec![Report::Ended { attempt, outcome, at }, Report::Released { attempt }];
+    let flight = head.round(vec![
+        Arrival::Reports {
+            node,
+            link: LINK,
+            boot: BootId(1),
+            number: 1,
+            reports,
+        },
+        Arrival::Request {
+            input: requeue(root()),
+            slot: "asker",
+        },
+    ]);
+    assert_eq!(starts(&flight).len(), 1, "{flight:?}");
+    head.crash();
+    assert_eq!(head.cluster.job(JobId(1)).expect("it lives").counts.running, 1);
+}
+
+#[test]
+fn a_job_that_is_flushed_is_read_from_the_store_and_only_for_whom_it_concerns() {
+    let mut head = Head::new();
+    let ended = job_that_failed(&mut head);
+    head.store.commit(&ended.changes).expect("commits");
+    drop(ended);
+    let mut stranger = root();
+    stranger.role = Role::User;
+    stranger.owner.uid = 7;
+    let refused = head.ask(requeue(stranger)).expect_err("not theirs");
+    assert!(refused.what.contains("there is no job 1"), "{refused}");
+    let flight = head.round(vec![Arrival::Request {
+        input: requeue(root()),
+        slot: "asker",
+    }]);
+    assert_eq!(starts(&flight).len(), 1);
+    assert!(answers(flight)[0].is_ok());
+    let nobody = Input::RequeueJob {
+        caller: root(),
+        job: JobId(99),
+        stored: None,
+    };
+    assert!(head.ask(nobody).is_err());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use proto::ids::{JobId, TaskId, TaskNumber};
+use proto::ids::{JobId, TaskId};
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey};
@@ -64,12 +64,17 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn tasks_up(&self, job: JobId, from: u32, take: &mut dyn FnMut(TaskRow) -> bool) -> Result<(), StoreError> {
-        let start = RowKey::Task(TaskId {
-            job,
-            number: TaskNumber(from),
-        })
-        .bytes();
+    fn tasks_up(
+        &self,
+        job: JobId,
+        after: Option<TaskId>,
+        take: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError> {
+        // A key is followed by itself with a zero byte behind it.
+        let start = after.map_or_else(
+            || RowKey::tasks_of(job),
+            |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat(),
+        );
         let prefix = RowKey::tasks_of(job);
         let rows = self.rows();
         for (_, row) in rows.range(start..).take_while(|(key, _)| key.starts_with(&prefix)) {

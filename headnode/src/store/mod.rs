@@ -8,7 +8,7 @@ mod sled;
 
 use std::path::PathBuf;
 
-use proto::ids::JobId;
+use proto::ids::{JobId, TaskId};
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey, StoredError};
@@ -82,11 +82,16 @@ pub trait Store: Send + Sync {
     /// When a row cannot be read.
     fn jobs_down(&self, before: Option<JobId>, take: &mut dyn FnMut(JobRow) -> bool) -> Result<(), StoreError>;
 
-    /// Tasks of a job from number `from` on, in order, given to `take` until it returns false.
+    /// Tasks of a job behind `after`, in order, given to `take` until it returns false.
     ///
     /// # Errors
     /// When a row cannot be read.
-    fn tasks_up(&self, job: JobId, from: u32, take: &mut dyn FnMut(TaskRow) -> bool) -> Result<(), StoreError>;
+    fn tasks_up(
+        &self,
+        job: JobId,
+        after: Option<TaskId>,
+        take: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError>;
 }
 
 /// Picks what a running cluster needs out of all rows, given by prefix.
@@ -95,7 +100,7 @@ fn live_rows(
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     let mut live = Vec::new();
-    for prefix in [&b"m/"[..], b"p/", b"g/", b"n/", b"k/", b"s/", b"a/"] {
+    for prefix in [&b"m/"[..], b"c/", b"u/", b"p/", b"g/", b"n/", b"k/", b"s/", b"a/"] {
         scan(prefix, &mut |row| rows.push(row))?;
     }
     scan(b"j/", &mut |row| {

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use proto::ids::{JobId, TaskId, TaskNumber};
+use proto::ids::{JobId, TaskId};
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{self, Change, Row, RowKey};
@@ -139,12 +139,17 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn tasks_up(&self, job: JobId, from: u32, take: &mut dyn FnMut(TaskRow) -> bool) -> Result<(), StoreError> {
-        let start = RowKey::Task(TaskId {
-            job,
-            number: TaskNumber(from),
-        })
-        .bytes();
+    fn tasks_up(
+        &self,
+        job: JobId,
+        after: Option<TaskId>,
+        take: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError> {
+        // A key is followed by itself with a zero byte behind it.
+        let start = after.map_or_else(
+            || RowKey::tasks_of(job),
+            |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat(),
+        );
         let prefix = RowKey::tasks_of(job);
         for entry in self.database.range(start..) {
             let (key, bytes) = entry?;

@@ -31,15 +31,14 @@ fn job(id: u64, ended: bool) -> Row {
         counts: TaskCounts::default(),
         next_task: TaskNumber(2),
         submitted_at: Timestamp(1),
+        progress: None,
+        requeues: 0,
     }))
 }
 
 fn task(job: u64, number: u32) -> Row {
     Row::Task(Box::new(TaskRow {
-        id: TaskId {
-            job: JobId(job),
-            number: TaskNumber(number),
-        },
+        id: TaskId::new(JobId(job), TaskNumber(number)),
         spec: TaskSpec::of_command(vec!["true".to_owned()]),
         state: TaskState::Queued,
         requeues: 0,
@@ -52,6 +51,7 @@ fn task(job: u64, number: u32) -> Row {
 fn fill(store: &dyn Store) {
     let rows = [
         Row::Meta(MetaRow::default()),
+        Row::Settings(Box::default()),
         job(1, true),
         task(1, 1),
         job(2, false),
@@ -60,10 +60,7 @@ fn fill(store: &dyn Store) {
     ];
     store.commit(&rows.map(Change::Put)).expect("commits");
     store
-        .commit(&[Change::Delete(RowKey::Task(TaskId {
-            job: JobId(2),
-            number: TaskNumber(2),
-        }))])
+        .commit(&[Change::Delete(RowKey::Task(TaskId::new(JobId(2), TaskNumber(2))))])
         .expect("commits");
 }
 
@@ -71,7 +68,12 @@ fn tells_the_story(store: &dyn Store) {
     let live = store.load().expect("loads");
     assert_eq!(
         live,
-        [Row::Meta(MetaRow::default()), job(2, false), task(2, 1)],
+        [
+            Row::Meta(MetaRow::default()),
+            Row::Settings(Box::default()),
+            job(2, false),
+            task(2, 1)
+        ],
         "an ended job stays on disk"
     );
 
@@ -86,7 +88,7 @@ fn tells_the_story(store: &dyn Store) {
 
     let mut tasks = Vec::new();
     store
-        .tasks_up(JobId(1), 1, &mut |row| {
+        .tasks_up(JobId(1), None, &mut |row| {
             tasks.push(row.id.to_string());
             true
         })

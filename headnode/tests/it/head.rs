@@ -1,5 +1,6 @@
 //! A head node process in a folder of its own, killed when it goes out of scope.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use transport::control::{FrameReader, FrameWriter, split_socket};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+const SETTINGS: &str = "headnode.toml";
 
 pub(crate) struct Head {
     pub(crate) folder: tempfile::TempDir,
@@ -19,7 +22,13 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With these settings.
+    pub(crate) async fn start_with(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(SETTINGS), settings).expect("writes");
         let process = spawn(folder.path());
         let head = Self { folder, process };
         head.ready().await;
@@ -36,13 +45,19 @@ impl Head {
         self.ready().await;
     }
 
+    /// Where nodes and users dial in.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let text = std::fs::read_to_string(self.folder.path().join("head.addr")).expect("is ready");
+        text.trim().parse().expect("an address")
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("head.sock")
     }
 
     async fn ready(&self) {
         let start = Instant::now();
-        while UnixStream::connect(self.socket()).await.is_err() {
+        while UnixStream::connect(self.socket()).await.is_err() || !self.folder.path().join("head.addr").exists() {
             assert!(start.elapsed() < DEADLINE, "the head node does not answer");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -77,6 +92,7 @@ fn spawn(folder: &Path) -> Child {
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster-headnode"));
     command.arg("--dir").arg(folder).args(["--listen", "127.0.0.1:0"]);
+    command.arg("--config").arg(folder.join(SETTINGS));
     command
 }
 

@@ -2,3 +2,6 @@
 
 mod door;
 mod head;
+mod identity;
+mod output;
+mod peer;

@@ -113,6 +113,8 @@ struct RankState {
 enum Conversation {
     Open,
     Closed,
+    /// It asked for the end of the launch, which is told once.
+    Aborted,
     /// The server says that it left early. Told when its exit code is 0; any other code says more.
     LeftEarly,
 }
@@ -330,7 +332,14 @@ impl Session {
                 Output::Reply { rank, line } => self.reply(rank, line),
                 Output::FenceIn { pairs } => self.fence(to_wire(pairs)),
                 Output::Abort { rank, code } => {
-                    self.hang_up(rank);
+                    // The rank waits on its socket to be ended; were that closed, MPICH would complain of it.
+                    let Some(state) = self.ranks.get_mut(&rank) else {
+                        continue;
+                    };
+                    if state.conversation != Conversation::Open {
+                        continue;
+                    }
+                    state.conversation = Conversation::Aborted;
                     self.say(ProxyMessage::Abort {
                         rank,
                         code: i32::from(code),

@@ -269,10 +269,7 @@ fn serve(folder: &Path, shape: &Shape, proxies: &Proxies) {
     for (number, listener) in listeners {
         let view = AllocationView {
             attempt: ATTEMPT,
-            task: TaskId {
-                job: JobId(1),
-                number: TaskNumber(1),
-            },
+            task: TaskId::new(JobId(1), TaskNumber(1)),
             nodes: nodes.clone(),
             here: NodeId(100 + number),
             address: address(number).into(),

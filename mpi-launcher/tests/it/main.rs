@@ -4,3 +4,4 @@ mod allocation;
 mod failures;
 mod launches;
 mod mpich;
+mod standalone;

@@ -59,4 +59,5 @@ fn an_mpich_abort_gives_its_code() {
         "{}",
         ended.stderr
     );
+    assert!(!ended.stderr.contains("readline failed"), "{}", ended.stderr);
 }

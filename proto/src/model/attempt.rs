@@ -10,7 +10,7 @@ use crate::units::Timestamp;
 pub struct Share {
     /// The node.
     pub node: NodeId,
-    /// Slots held there, at least 1.
+    /// Slots held there, at least 1; 0 for a command beside the queue, which keeps nobody out.
     pub slots: u32,
     /// Whether the node still holds it.
     pub held: Held,
@@ -65,6 +65,14 @@ pub struct AttemptRow {
     pub phase: AttemptPhase,
     /// When the nodes were granted.
     pub granted_at: Timestamp,
+    /// Whether its nodes were told that its task may be started elsewhere, so that they end it with the fencing lease. When
+    /// they were not, a silent node may run it still.
+    #[serde(default = "yes")]
+    pub rerunnable: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl AttemptRow {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, JobId, NodeName, PoolName, TaskNumber};
 use crate::model::owner::Owner;
+use crate::model::task::{ExitCodes, Request};
 use crate::units::{Millis, Timestamp};
 
 /// Environment variables to set; no value takes the variable away (HPC Pack's `/env:a=`).
@@ -100,21 +101,100 @@ impl fmt::Display for Priority {
     }
 }
 
+/// How several node groups of a job make one set of nodes (HPC Pack's `/nodegroupop`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupOperator {
+    /// Nodes that are in all of them.
+    #[default]
+    Intersect,
+    /// Nodes that are in any of them, all of a task's nodes from the same one.
+    Uniform,
+    /// Nodes that are in any of them.
+    Union,
+}
+
+/// At least and at most, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Span<T> {
+    /// At least; none means no bound.
+    #[serde(default)]
+    pub min: Option<T>,
+    /// At most; none means no bound.
+    #[serde(default)]
+    pub max: Option<T>,
+}
+
+/// One key by which nodes are preferred (HPC Pack's `/orderby`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OrderBy {
+    /// What counts.
+    pub by: OrderKey,
+    /// More first (`cores`), or less first (`-cores`).
+    pub more_first: bool,
+}
+
+/// What nodes are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKey {
+    /// Cores of the node.
+    Cores,
+    /// Memory of the node.
+    Memory,
+}
+
+/// What kind of work a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A user's work.
+    #[default]
+    Batch,
+    /// Commands on named nodes beside the queue (`clusrun`; HPC Pack's Admin). Operators and administrators only; its tasks
+    /// ask for [`Request::Beside`] and nothing else.
+    Admin,
+}
+
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JobSpec {
     /// A name for people; may be empty.
     #[serde(default)]
     pub name: String,
+    /// For people; may be empty (`/projectname`).
+    #[serde(default)]
+    pub project: String,
+    /// What kind of work it is.
+    #[serde(default)]
+    pub kind: JobKind,
     /// Higher goes first.
     #[serde(default)]
     pub priority: Priority,
     /// Only nodes of this pool; none means all pools.
     #[serde(default)]
     pub pool: Option<PoolName>,
-    /// Only nodes that are in all of these groups (HPC Pack's default, Intersect).
+    /// Only nodes of these groups; a pool is a group of its nodes too.
     #[serde(default)]
     pub node_groups: Vec<GroupName>,
+    /// How the groups are taken together.
+    #[serde(default)]
+    pub group_operator: GroupOperator,
+    /// Only nodes with so many cores.
+    #[serde(default)]
+    pub cores_per_node: Option<Span<u32>>,
+    /// Only nodes with so much memory, in MiB.
+    #[serde(default)]
+    pub memory_per_node: Option<Span<u64>>,
+    /// All of a task on one node.
+    #[serde(default)]
+    pub single_node: bool,
+    /// Which of the fitting nodes are taken first; later keys count among equals.
+    #[serde(default)]
+    pub order_by: Vec<OrderBy>,
+    /// All its tasks together: not started before so much is free (`min`), and never more at a time (`max`).
+    #[serde(default)]
+    pub units: Option<Units>,
     /// Only these nodes; empty means any.
     #[serde(default)]
     pub requested_nodes: Vec<NodeName>,
@@ -127,6 +207,113 @@ pub struct JobSpec {
     /// For every task, under the task's own.
     #[serde(default)]
     pub env: Env,
+    /// Nothing of it is started before.
+    #[serde(default)]
+    pub hold_until: Option<Timestamp>,
+    /// The first failure of a task ends the job: what runs is stopped, what waits is canceled.
+    #[serde(default)]
+    pub fail_on_task_failure: bool,
+    /// A task whose predecessor failed can never run. It is canceled, unless this says that it runs all the same
+    /// (HPC Pack's `/faildependenttasks:false`).
+    #[serde(default)]
+    pub run_dependents_of_failed: bool,
+    /// It goes on without tasks until somebody finishes or cancels it.
+    #[serde(default)]
+    pub run_until_canceled: bool,
+    /// Exit codes that count as success for tasks that say nothing themselves; none means 0 only.
+    #[serde(default)]
+    pub valid_exit_codes: Option<ExitCodes>,
+}
+
+/// Units of a job as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Units {
+    /// The least; also says which unit. Never [`Request::Beside`].
+    pub min: Request,
+    /// The most, in the same unit; none means no bound.
+    #[serde(default)]
+    pub max: Option<u32>,
+}
+
+/// What an optional wish is changed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetTo<T> {
+    /// The wish is taken back.
+    Nothing,
+    /// The wish is this now.
+    Value(T),
+}
+
+impl<T> SetTo<T> {
+    /// As the specification has it.
+    pub fn into_option(self) -> Option<T> {
+        match self {
+            Self::Nothing => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+/// What is to be changed of a job that is not over; none leaves a thing as it is.
+///
+/// What decides where tasks go may be changed while nothing of the job has started; the rest at any time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobChange {
+    /// See [`JobSpec::name`].
+    pub name: Option<String>,
+    /// See [`JobSpec::project`].
+    pub project: Option<String>,
+    /// See [`JobSpec::priority`].
+    pub priority: Option<Priority>,
+    /// See [`JobSpec::pool`].
+    pub pool: Option<SetTo<PoolName>>,
+    /// See [`JobSpec::node_groups`].
+    pub node_groups: Option<Vec<GroupName>>,
+    /// See [`JobSpec::group_operator`].
+    pub group_operator: Option<GroupOperator>,
+    /// See [`JobSpec::requested_nodes`].
+    pub requested_nodes: Option<Vec<NodeName>>,
+    /// See [`JobSpec::cores_per_node`].
+    pub cores_per_node: Option<SetTo<Span<u32>>>,
+    /// See [`JobSpec::memory_per_node`].
+    pub memory_per_node: Option<SetTo<Span<u64>>>,
+    /// See [`JobSpec::single_node`].
+    pub single_node: Option<bool>,
+    /// See [`JobSpec::order_by`].
+    pub order_by: Option<Vec<OrderBy>>,
+    /// See [`JobSpec::units`].
+    pub units: Option<SetTo<Units>>,
+    /// See [`JobSpec::exclusive`].
+    pub exclusive: Option<bool>,
+    /// See [`JobSpec::runtime_limit`].
+    pub runtime_limit: Option<SetTo<Millis>>,
+    /// Variables to set or to unset; the others stay.
+    pub env: Env,
+    /// See [`JobSpec::hold_until`].
+    pub hold_until: Option<SetTo<Timestamp>>,
+    /// See [`JobSpec::fail_on_task_failure`].
+    pub fail_on_task_failure: Option<bool>,
+    /// See [`JobSpec::run_dependents_of_failed`].
+    pub run_dependents_of_failed: Option<bool>,
+    /// See [`JobSpec::run_until_canceled`].
+    pub run_until_canceled: Option<bool>,
+    /// See [`JobSpec::valid_exit_codes`].
+    pub valid_exit_codes: Option<SetTo<ExitCodes>>,
+    /// See [`JobRow::progress`].
+    pub progress: Option<Progress>,
+}
+
+/// How far a job says it is (`job modify /progress /progressmsg`). Shown, never acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100.
+    #[serde(default)]
+    pub percent: Option<u8>,
+    /// Up to 80 characters; may be empty.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// How a job ended.
@@ -150,13 +337,17 @@ pub enum JobOutcome {
 }
 
 /// ```text
-///   Queued --first grant--> Running --last task--> Ended
-///     |                       |                      ^
-///     '------- cancel --------+--> Canceling --------'   (skipped when nothing runs)
+///   Configuring --submit--> Queued --first grant--> Running --last task--> Ended
+///        |                    |                       |                      ^
+///        '------ cancel ------+------- cancel --------+--> Canceling --------'   (skipped when nothing runs)
+///                             ^                                              |
+///                             '--- requeue, or a task added or requeued -----'
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum JobState {
+    /// Being put together; nothing of it is started.
+    Configuring,
     /// Nothing of it was started yet.
     Queued,
     /// A task was started.
@@ -187,6 +378,7 @@ impl JobState {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
+            Self::Configuring => "Configuring",
             Self::Queued => "Queued",
             Self::Running { .. } => "Running",
             Self::Canceling { .. } => "Canceling",
@@ -250,8 +442,14 @@ pub struct JobRow {
     pub counts: TaskCounts,
     /// The number the next added task gets.
     pub next_task: TaskNumber,
-    /// When the submission was accepted.
+    /// When the submission was accepted; for a job in configuration, when it was made.
     pub submitted_at: Timestamp,
+    /// How far it says it is.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// How often somebody put it back into the queue.
+    #[serde(default)]
+    pub requeues: u32,
 }
 
 #[cfg(test)]

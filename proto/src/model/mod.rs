@@ -5,5 +5,7 @@ pub mod job;
 pub mod node;
 pub mod owner;
 pub mod pool;
+pub mod sweep;
 pub mod task;
+pub mod user;
 pub mod why;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use core::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BootId, GroupName, NodeId, NodeName, PoolName};
+use crate::ids::{BootId, GroupName, KeyHash, NodeId, NodeName, PoolName};
 use crate::units::Timestamp;
 
 /// What a node found on itself.
@@ -16,8 +16,14 @@ pub struct Inventory {
     /// Numbers of those cores on the host, as the kernel counts them.
     #[serde(default)]
     pub core_ids: Vec<u32>,
+    /// Processor sockets, at least 1; 0 when an older node does not say.
+    #[serde(default)]
+    pub sockets: u32,
     /// Main memory in bytes.
     pub memory_bytes: u64,
+    /// Whether it may make control groups (cgroup v2) for its tasks.
+    #[serde(default)]
+    pub cgroups: bool,
     /// Host name, operating system, kernel and processor, for people.
     #[serde(default)]
     pub hostname: String,
@@ -108,4 +114,14 @@ pub struct NodeRow {
     pub peer: Option<SocketAddr>,
     /// When it joined.
     pub joined_at: Timestamp,
+    /// The key that its certificate is for. Connections with any other are refused, which is how a node that was removed or
+    /// joined anew elsewhere is kept out.
+    #[serde(default)]
+    pub key: Option<KeyHash>,
+    /// When its certificate ends. It is renewed in time, and also after that.
+    #[serde(default)]
+    pub certificate_ends: Option<Timestamp>,
+    /// How far its clock is ahead of the head node's, at its last hello; in milliseconds, half a round trip included.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
 }

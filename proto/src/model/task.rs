@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, NodeId, TaskId};
 use crate::model::job::Env;
+use crate::model::sweep::Sweep;
 use crate::units::{Millis, Timestamp};
 
 /// The most bytes of a command line, all words together, and likewise of a job's or task's variables. A stored row stays
@@ -21,10 +22,22 @@ pub enum Request {
         /// At least 1.
         count: u32,
     },
+    /// So many whole sockets: on a node with `s` sockets each is `slots / s` slots, at least one. On one node where one is
+    /// large enough, else spread over several.
+    Sockets {
+        /// At least 1.
+        count: u32,
+    },
     /// So many whole nodes, all of them at once (a multi-instance task when more than one).
     Nodes {
         /// At least 1.
         count: u32,
+    },
+    /// No slots, on this very node, beside whatever runs there: for [`super::job::JobKind::Admin`] only. Waits for the node
+    /// to answer, and for nothing else.
+    Beside {
+        /// Which.
+        node: NodeId,
     },
 }
 
@@ -38,10 +51,107 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, unit) = match self {
             Self::Cores { count } => (count, "core"),
+            Self::Sockets { count } => (count, "socket"),
             Self::Nodes { count } => (count, "node"),
+            Self::Beside { node } => return f.pad(&format!("a place on node {node}")),
         };
         f.pad(&format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
     }
+}
+
+/// The most bytes of a script that is carried with a task.
+pub const MAX_SCRIPT_BYTES: usize = 64 * 1024;
+
+/// Exit codes that count as success, as ranges with both ends; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(i32, i32)>", into = "Vec<(i32, i32)>")]
+pub struct ExitCodes(Vec<(i32, i32)>);
+
+/// Ranges that are no exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExitCodesError {
+    /// None at all.
+    #[error("no exit code is given")]
+    Empty,
+    /// More than anybody means.
+    #[error("{given} ranges of exit codes are too many: 64 are the most")]
+    TooMany {
+        /// How many.
+        given: usize,
+    },
+    /// The end is before the start.
+    #[error("the exit codes {first}..{last} are none")]
+    Backwards {
+        /// Start.
+        first: i32,
+        /// End.
+        last: i32,
+    },
+}
+
+impl ExitCodes {
+    /// Checks and takes ranges.
+    ///
+    /// # Errors
+    /// When there is none, one is backwards, or they are more than 64.
+    pub fn new(ranges: Vec<(i32, i32)>) -> Result<Self, ExitCodesError> {
+        if ranges.is_empty() {
+            return Err(ExitCodesError::Empty);
+        }
+        if ranges.len() > 64 {
+            return Err(ExitCodesError::TooMany { given: ranges.len() });
+        }
+        match ranges.iter().find(|(first, last)| last < first) {
+            Some((first, last)) => Err(ExitCodesError::Backwards {
+                first: *first,
+                last: *last,
+            }),
+            None => Ok(Self(ranges)),
+        }
+    }
+
+    /// Whether a code counts as success.
+    #[must_use]
+    pub fn contains(&self, code: i32) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&code))
+    }
+
+    /// The ranges.
+    #[must_use]
+    pub fn ranges(&self) -> &[(i32, i32)] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<(i32, i32)>> for ExitCodes {
+    type Error = ExitCodesError;
+    fn try_from(ranges: Vec<(i32, i32)>) -> Result<Self, ExitCodesError> {
+        Self::new(ranges)
+    }
+}
+
+impl From<ExitCodes> for Vec<(i32, i32)> {
+    fn from(codes: ExitCodes) -> Self {
+        codes.0
+    }
+}
+
+impl fmt::Display for ExitCodes {
+    /// As the option is written: `0,5..9`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |(first, last): &(i32, i32)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}..{last}"),
+        };
+        f.pad(&self.0.iter().map(range).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// A task that takes input from whoever attached to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interactive {
+    /// On a terminal of its own: standard error goes to standard output, and `^C` ends the program in front.
+    pub terminal: bool,
 }
 
 /// What a user asks for.
@@ -73,22 +183,43 @@ pub struct TaskSpec {
     /// The same for standard error and `stderr.txt`; the same path as stdout merges both.
     #[serde(default)]
     pub stderr: Option<String>,
+    /// Where standard input comes from, read as its owner; none means nothing. Relative paths start at the workdir.
+    #[serde(default)]
+    pub stdin: Option<String>,
+    /// The text of a script, at most [`MAX_SCRIPT_BYTES`]: it is put into the task's directory and started in place of the
+    /// command's first word, which is its name; the other words are its arguments.
+    #[serde(default)]
+    pub script: Option<String>,
+    /// Takes input from whoever attaches; then `stdin` is none.
+    #[serde(default)]
+    pub interactive: Option<Interactive>,
+    /// Run once per step; `*` in command, workdir and the three paths becomes the step ([`super::sweep::fill_in`]).
+    #[serde(default)]
+    pub sweep: Option<Sweep>,
+    /// Up to so many units where they are free when it starts; none means as many as `request` says, and no more.
+    #[serde(default)]
+    pub request_max: Option<u32>,
+    /// Names of tasks of the same job that have to end well before: all tasks of each name.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// Exit codes that count as success; none means what the job says.
+    #[serde(default)]
+    pub valid_exit_codes: Option<ExitCodes>,
     /// Its own variables, over the job's.
     #[serde(default)]
     pub env: Env,
-    /// How often it may be started again after failures that are not its own (a lost node, a refused start).
-    #[serde(default = "three")]
-    pub max_requeues: u32,
+    /// How often it may be started again after failures that are not its own (a lost node, a refused start); none means
+    /// what the cluster says ([`crate::stored::Parameters::task_retry_count`]).
+    #[serde(default)]
+    pub max_requeues: Option<u32>,
 }
 
 const fn yes() -> bool {
     true
 }
 
-const fn three() -> u32 {
-    // HPC Pack's TaskRetryCount.
-    3
-}
+/// How often a task is started again where nobody has said anything: HPC Pack's TaskRetryCount.
+pub const DEFAULT_REQUEUES: u32 = 3;
 
 impl TaskSpec {
     /// A task of one core with every choice left at its default.
@@ -104,8 +235,15 @@ impl TaskSpec {
             workdir: None,
             stdout: None,
             stderr: None,
+            stdin: None,
+            script: None,
+            interactive: None,
+            sweep: None,
+            request_max: None,
+            depends_on: Vec::new(),
+            valid_exit_codes: None,
             env: Env::new(),
-            max_requeues: three(),
+            max_requeues: None,
         }
     }
 }
@@ -154,14 +292,14 @@ pub enum AttemptOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum TaskOutcome {
-    /// Exit code 0.
+    /// An exit code that counts as success, or somebody finished it.
     Finished,
     /// Anything else of its own or, after all retries, of its nodes.
     Failed {
         /// What the last attempt said.
         cause: AttemptOutcome,
     },
-    /// Canceled, with its job or alone, before or while it ran.
+    /// Canceled, with its job or alone, before or while it ran; or a task that it depends on failed.
     Canceled,
 }
 
@@ -194,8 +332,11 @@ pub enum TaskState {
         attempt: AttemptId,
         /// When it was started, if it was.
         started_at: Option<Timestamp>,
-        /// How it will have ended.
+        /// How it will have ended, unless it waits again.
         outcome: TaskOutcome,
+        /// Whether it goes back into the queue after that (`task requeue`, a drain with requeue).
+        #[serde(default)]
+        again: bool,
     },
     /// Over for good.
     Ended {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, TaskId};
+use crate::model::job::Units;
 use crate::model::task::Request;
+use crate::units::Timestamp;
 
 /// What keeps one node from taking a task. Each node counts once, under the first cause in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub enum Cause {
     Offline,
     /// Being switched off.
     Draining,
+    /// Has fewer or more cores or less or more memory than the job allows.
+    OtherSize,
     /// Has fewer slots than the task needs on one node.
     TooSmall,
     /// Another job has it for itself.
@@ -48,6 +52,7 @@ impl Cause {
             Self::Suspect => "not answering",
             Self::Offline => "offline",
             Self::Draining => "draining",
+            Self::OtherSize => "of another size than the job allows",
             Self::TooSmall => "too small",
             Self::HeldExclusively => "held by an exclusive job",
             Self::Busy => "busy",
@@ -78,4 +83,34 @@ pub struct Why {
     pub causes: BTreeMap<Cause, u32>,
     /// Waiting tasks before it in the queue that want the same nodes.
     pub ahead: u32,
+    /// What else holds it up, whatever is free.
+    #[serde(default)]
+    pub held: Option<Hold>,
+}
+
+/// What keeps a job or task from being looked at by the placement pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Hold {
+    /// The job is not submitted yet.
+    Configuring,
+    /// The job waits for a moment.
+    Until {
+        /// Which.
+        at: Timestamp,
+    },
+    /// Tasks that it depends on have not ended.
+    Tasks {
+        /// Their names.
+        names: Vec<String>,
+        /// How many of them have not ended.
+        count: u32,
+    },
+    /// The job already holds as much as it may hold at a time.
+    JobUnits {
+        /// The bound.
+        units: Units,
+    },
+    /// A node still holds something of its last try.
+    LastTry,
 }

@@ -2,36 +2,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::client::{Greeted, Greeting, JobFilter, Refusal, RefusalCode, Reply, Request};
+use proto::client::{Greeted, Greeting, Happened, JobFilter, Output, OutputPart, Refusal, RefusalCode, Reply, Request};
 use proto::control::{
-    AllocatedNode, AllocationAuthority, FileReply, FileRequest, HeadMessage, HeldAttempt, HeldState, Hello, Join,
-    JoinReply, NodeMessage, Order, Report, StartOrder, TaskFile, Timing,
+    AllocatedNode, AllocationAuthority, FileReply, FileRequest, FollowFrom, FollowReply, FollowRequest, HeadMessage,
+    HeldAttempt, HeldState, Hello, Input, InputReply, Join, JoinReply, Knock, Login, LoginReply, NodeMessage,
+    NodeRequest, Order, Piece, ProbeReply, Probed, Report, StartOrder, TaskFile, Timing,
 };
+use proto::event::Event;
 use proto::frame::Version;
 use proto::ids::{
-    AttemptId, BootId, GroupName, JobId, LaunchId, NodeId, NodeName, PoolName, Rank, Sequence, SubmissionId, TaskId,
-    TaskNumber,
+    AttemptId, BootId, GroupName, JobId, KeyHash, LaunchId, NodeId, NodeName, PoolName, Rank, Sequence, Step,
+    SubmissionId, TaskId, TaskNumber, UserName,
 };
 use proto::launch::{
     AgentReply, AgentRequest, AllocationView, KeyValue, LauncherMessage, OutputStream, ProxyMessage, RankStatus,
 };
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
-use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, Priority, TaskCounts};
+use proto::model::job::{
+    GroupOperator, JobChange, JobKind, JobOutcome, JobRow, JobSpec, JobState, OrderBy, OrderKey, Priority, Progress,
+    SetTo, Span, TaskCounts, Units,
+};
 use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
 use proto::model::owner::{Owner, Role};
 use proto::model::pool::{GroupRow, PoolRow};
-use proto::model::task::{AttemptOutcome, Request as Need, TaskOutcome, TaskRow, TaskSpec, TaskState};
-use proto::stored::{MetaRow, Row, SubmissionRow, TokenRow};
+use proto::model::sweep::Sweep;
+use proto::model::task::{
+    AttemptOutcome, ExitCodes, Interactive, Request as Need, TaskOutcome, TaskRow, TaskSpec, TaskState,
+};
+use proto::model::user::{Credential, LoginToken, UserRow};
+use proto::stored::{MetaRow, Parameters, Row, SettingsRow, SubmissionRow, TokenRow};
 use proto::units::{Millis, Timestamp};
 
 use super::{Line, line};
 
-const VERSION: Version = Version { major: 1, minor: 0 };
+const VERSION: Version = Version { major: 2, minor: 0 };
 const ATTEMPT: AttemptId = AttemptId(7);
 const NODE: NodeId = NodeId(2);
 
 pub(super) fn all() -> Vec<Line> {
-    [control(), client(), launch(), rows()].into_iter().flatten().collect()
+    [control(), client(), streams(), launch(), rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn node_name() -> NodeName {
@@ -55,15 +67,14 @@ fn owner() -> Owner {
 }
 
 fn task_id() -> TaskId {
-    TaskId {
-        job: JobId(12),
-        number: TaskNumber(1),
-    }
+    TaskId::new(JobId(12), TaskNumber(1))
 }
 
 fn inventory() -> Inventory {
     Inventory {
         cores: 2,
+        sockets: 1,
+        cgroups: true,
         core_ids: vec![0, 1],
         memory_bytes: 1 << 34,
         hostname: "h".to_owned(),
@@ -99,8 +110,15 @@ fn task_spec() -> TaskSpec {
         workdir: Some("/tmp".to_owned()),
         stdout: Some("out".to_owned()),
         stderr: Some("err".to_owned()),
+        stdin: Some("in".to_owned()),
+        script: Some("#!/bin/sh\n".to_owned()),
+        interactive: Some(Interactive { terminal: true }),
+        sweep: Some(Sweep::new(1, 9, 2).expect("a sweep")),
+        request_max: Some(8),
+        depends_on: vec!["first".to_owned()],
+        valid_exit_codes: Some(ExitCodes::new(vec![(0, 0), (5, 9)]).expect("exit codes")),
         env: env(),
-        max_requeues: 3,
+        max_requeues: Some(3),
     }
 }
 
@@ -114,6 +132,31 @@ fn job_spec() -> JobSpec {
         exclusive: true,
         runtime_limit: Some(Millis(3_600_000)),
         env: env(),
+        project: "p".to_owned(),
+        kind: JobKind::Admin,
+        group_operator: GroupOperator::Union,
+        cores_per_node: Some(Span {
+            min: Some(2),
+            max: None,
+        }),
+        memory_per_node: Some(Span {
+            min: None,
+            max: Some(4096),
+        }),
+        single_node: true,
+        order_by: vec![OrderBy {
+            by: OrderKey::Memory,
+            more_first: false,
+        }],
+        units: Some(Units {
+            min: Need::Sockets { count: 1 },
+            max: Some(4),
+        }),
+        hold_until: Some(Timestamp(77)),
+        fail_on_task_failure: true,
+        run_dependents_of_failed: true,
+        run_until_canceled: true,
+        valid_exit_codes: Some(ExitCodes::new(vec![(0, 1)]).expect("exit codes")),
     }
 }
 
@@ -136,6 +179,11 @@ fn job_row() -> JobRow {
         },
         next_task: TaskNumber(16),
         submitted_at: Timestamp(4),
+        progress: Some(Progress {
+            percent: Some(40),
+            message: "m".to_owned(),
+        }),
+        requeues: 1,
     }
 }
 
@@ -152,11 +200,23 @@ fn start_order() -> StartOrder {
         workdir: None,
         stdout: None,
         stderr: None,
+        stdin: Some("in".to_owned()),
+        script: Some("#!/bin/sh\n".to_owned()),
+        interactive: Some(Interactive { terminal: false }),
         env: env(),
         runtime_limit: None,
         exclusive: false,
         rerunnable: true,
         authority: Some(AllocationAuthority { seed: vec![1; 32] }),
+    }
+}
+
+fn credential() -> Credential {
+    Credential {
+        key: KeyHash([7; 32]),
+        issued_at: Timestamp(1),
+        expires_at: Timestamp(9),
+        host: "h".to_owned(),
     }
 }
 
@@ -173,6 +233,7 @@ fn control() -> Vec<Line> {
                 started_at: Timestamp(3),
             },
         }],
+        clock: Some(Timestamp(8)),
     };
     let reports = vec![
         Report::Started {
@@ -205,6 +266,8 @@ fn control() -> Vec<Line> {
         groups: vec![group_name()],
         certificate: vec![1, 2],
         authority: vec![3, 4],
+        clock: Timestamp(8),
+        cluster: "c".to_owned(),
     };
     let join = Join {
         version: VERSION,
@@ -227,9 +290,9 @@ fn control() -> Vec<Line> {
         line("control.orders", &HeadMessage::Orders { orders }),
         line("control.reports_taken", &HeadMessage::ReportsTaken { number: 4 }),
         line("control.heartbeat_taken", &HeadMessage::HeartbeatTaken { number: 9 }),
-        line("control.join", &join),
+        line("control.join", &Knock::Join(join)),
         line("control.joined", &joined),
-        line("control.file_request", &file),
+        line("control.file_request", &NodeRequest::File(file)),
         line(
             "control.file_tail",
             &FileReply::Tail {
@@ -237,7 +300,141 @@ fn control() -> Vec<Line> {
                 bytes: b"end".to_vec(),
             },
         ),
+        line(
+            "control.renew",
+            &NodeMessage::Renew {
+                version: VERSION,
+                request: vec![1],
+            },
+        ),
+        line(
+            "control.renewed",
+            &HeadMessage::Renewed {
+                certificate: vec![1],
+                authority: vec![2],
+            },
+        ),
+        line("control.removed", &HeadMessage::Removed { reason: "r".to_owned() }),
+        line(
+            "control.login",
+            &Knock::Login(Login {
+                version: VERSION,
+                secret: "ab".to_owned(),
+                host: "h".to_owned(),
+                request: vec![5],
+            }),
+        ),
+        line(
+            "control.logged_in",
+            &LoginReply::LoggedIn {
+                user: UserName::new("ann").expect("a name"),
+                role: Role::Operator,
+                cluster: "c".to_owned(),
+                certificate: vec![1],
+                authority: vec![2],
+                expires_at: Timestamp(9),
+                clock: Timestamp(8),
+            },
+        ),
+        line(
+            "control.follow",
+            &NodeRequest::Follow(FollowRequest {
+                job: JobId(12),
+                attempt: ATTEMPT,
+                from: FollowFrom::At { stdout: 5, stderr: 6 },
+                follow: true,
+            }),
+        ),
+        line("control.piece", &FollowReply::Piece(piece())),
+        line("control.input", &NodeRequest::Input { attempt: ATTEMPT }),
+        line("control.input_bytes", &Input::Bytes { bytes: vec![7] }),
+        line("control.input_size", &Input::Size { rows: 24, columns: 80 }),
+        line("control.input_end", &Input::End),
+        line("control.input_closed", &InputReply::Closed { reason: "r".to_owned() }),
+        line(
+            "control.probe",
+            &NodeRequest::Probe {
+                peers: vec![([127, 0, 0, 2], 4000).into()],
+            },
+        ),
+        line(
+            "control.probed",
+            &ProbeReply {
+                results: vec![
+                    Probed {
+                        peer: ([127, 0, 0, 2], 4000).into(),
+                        outcome: Ok(80),
+                    },
+                    Probed {
+                        peer: ([127, 0, 0, 3], 4000).into(),
+                        outcome: Err("r".to_owned()),
+                    },
+                ],
+            },
+        ),
         line("control.file_missing", &FileReply::Missing { reason: "r".to_owned() }),
+    ]
+}
+
+fn piece() -> Piece {
+    Piece {
+        file: TaskFile::Stdout,
+        offset: 5,
+        bytes: b"line\n".to_vec(),
+        rank: Some(Rank(3)),
+    }
+}
+
+fn streams() -> Vec<Line> {
+    let output = Output {
+        task: TaskId {
+            step: Some(Step(7)),
+            ..task_id()
+        },
+        attempt: ATTEMPT,
+        node: node_name(),
+        part: OutputPart::Piece(piece()),
+    };
+    let happened = Happened {
+        sequence: Sequence(40),
+        at: Timestamp(3),
+        event: Box::new(Event::TaskRequeued {
+            task: task_id(),
+            asked: true,
+        }),
+    };
+    let requeued = Event::JobRequeued { job: JobId(12) };
+    vec![
+        line("event.job_requeued", &requeued),
+        line(
+            "client.tail",
+            &Request::Tail {
+                job: JobId(12),
+                tasks: vec![task_id()],
+                from: FollowFrom::Last { bytes: 400 },
+                follow: true,
+            },
+        ),
+        line("client.output", &Reply::Output(Box::new(output))),
+        line(
+            "client.events",
+            &Reply::Events {
+                events: vec![happened],
+                missed: false,
+            },
+        ),
+        line(
+            "client.modify",
+            &Request::ModifyJob {
+                job: JobId(12),
+                change: Box::new(JobChange {
+                    runtime_limit: Some(SetTo::Nothing),
+                    hold_until: Some(SetTo::Value(Timestamp(7))),
+                    priority: Some(Priority::default()),
+                    ..JobChange::default()
+                }),
+            },
+        ),
     ]
 }
 
@@ -253,6 +450,10 @@ fn client() -> Vec<Line> {
         user: Some("ann".to_owned()),
         states: vec!["Queued".to_owned()],
         name: Some("j".to_owned()),
+        project: Some("p".to_owned()),
+        since: Some(Timestamp(2)),
+        admin: true,
+        limit: Some(5),
     };
     let greeted = Greeted::Welcome {
         version: VERSION,
@@ -290,6 +491,7 @@ fn client() -> Vec<Line> {
             &Request::SwitchNodes {
                 nodes: vec![node_name()],
                 admin: AdminState::Draining,
+                requeue: true,
             },
         ),
         line(
@@ -404,6 +606,9 @@ fn rows() -> Vec<Line> {
         boot: Some(BootId(5)),
         peer: Some(([127, 0, 0, 2], 4000).into()),
         joined_at: Timestamp(1),
+        key: Some(KeyHash([7; 32])),
+        certificate_ends: Some(Timestamp(50)),
+        clock_ahead_ms: Some(-3),
     };
     let attempt = AttemptRow {
         id: ATTEMPT,
@@ -417,6 +622,7 @@ fn rows() -> Vec<Line> {
             started_at: Timestamp(5),
         },
         granted_at: Timestamp(4),
+        rerunnable: true,
     };
     let token = TokenRow {
         hash: "ab".to_owned(),
@@ -429,8 +635,30 @@ fn rows() -> Vec<Line> {
         id: SubmissionId(5),
         uid: 1000,
         job: JobId(12),
+        first_task: Some(TaskNumber(3)),
+    };
+    let user = UserRow {
+        name: UserName::new("ann").expect("a name"),
+        uid: 1000,
+        gid: 100,
+        role: Role::Operator,
+        added_at: Timestamp(1),
+        credentials: vec![credential()],
+        login: Some(LoginToken {
+            hash: "ab".to_owned(),
+            expires_at: Timestamp(9),
+        }),
+    };
+    let settings = SettingsRow {
+        env: env(),
+        parameters: Parameters {
+            cancel_grace: Some(Millis(5000)),
+            task_retry_count: Some(2),
+        },
     };
     vec![
+        line("row.user", &Row::User(Box::new(user))),
+        line("row.settings", &Row::Settings(Box::new(settings))),
         line("row.meta", &Row::Meta(MetaRow::default())),
         line(
             "row.pool",

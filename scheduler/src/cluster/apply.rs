@@ -1,19 +1,17 @@
 //! Events become state. Each arm writes rows, marks them, and keeps the indexes in step; none can fail. An event about
 //! something that is not there changes nothing, so that a replay over newer rows does no harm.
 
-use std::collections::BTreeSet;
-
 use proto::event::Event;
-use proto::ids::{AttemptId, JobId, NodeId, TaskId, TaskNumber};
+use proto::ids::{AttemptId, NodeId, TaskId};
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
-use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, TaskCounts};
-use proto::model::owner::Owner;
-use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec, TaskState};
-use proto::stored::{FIRST_TASK, Row, RowKey, SubmissionRow};
+use proto::model::job::{JobState, TaskCounts};
+use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskState};
+use proto::stored::{FIRST_TASK, RowKey};
 use proto::units::Timestamp;
 
+use super::Cluster;
+use super::dependency::Standing;
 use super::restore::tenant_of;
-use super::{Cluster, Job, MAX_OLD_SUBMISSIONS, Shape};
 
 impl Cluster {
     /// Makes an event part of the state.
@@ -34,7 +32,15 @@ impl Cluster {
             | Event::NodeSuspected { .. }
             | Event::NodeReturned { .. }
             | Event::NodeLost { .. }
-            | Event::NodeSwitched { .. } => self.apply_to_node(event),
+            | Event::NodeSwitched { .. }
+            | Event::NodeRenewed { .. }
+            | Event::NodeRemoved { .. } => self.apply_to_node(event),
+            Event::UserAdded { .. }
+            | Event::UserRemoved { .. }
+            | Event::LoginOffered { .. }
+            | Event::LoggedIn { .. }
+            | Event::CredentialRevoked { .. }
+            | Event::SettingsChanged { .. } => self.apply_to_user(event),
             Event::JobAdded {
                 job,
                 submission,
@@ -43,18 +49,39 @@ impl Cluster {
                 tasks,
                 at,
             } => {
-                let row = SubmissionRow {
-                    id: *submission,
-                    uid: owner.uid,
-                    job: *job,
-                };
-                self.submissions.insert(*submission, row);
-                self.changes.mark(RowKey::Submission(*submission));
-                self.job_added(*job, owner, spec, tasks, *at);
-                if let Some(job) = self.jobs.get_mut(job) {
-                    job.submission = Some(*submission);
+                self.job_created(*job, owner, spec, JobState::Queued, *at);
+                self.remember_submission(*submission, owner.uid, *job, None);
+                self.tasks_added(*job, FIRST_TASK, tasks);
+            }
+            Event::JobCreated {
+                job,
+                submission,
+                owner,
+                spec,
+                at,
+            } => {
+                self.job_created(*job, owner, spec, JobState::Configuring, *at);
+                self.remember_submission(*submission, owner.uid, *job, None);
+            }
+            Event::TasksAdded {
+                job,
+                submission,
+                first,
+                tasks,
+                ..
+            } => {
+                self.tasks_added(*job, *first, tasks);
+                if let Some(submission) = submission {
+                    let uid = self.job(*job).map_or(0, |job| job.owner.uid);
+                    self.remember_submission(*submission, uid, *job, Some(*first));
                 }
             }
+            Event::JobSubmitted { job, at } => self.job_submitted(*job, *at),
+            Event::JobModified { job, spec, progress } => self.job_modified(*job, spec, progress.as_ref()),
+            Event::JobRevived {
+                job, tasks, counted, ..
+            } => self.job_revived(job, tasks, *counted),
+            Event::JobRequeued { job } => self.job_requeued(*job),
             Event::JobStopping { job, outcome } => self.job_stopping(*job, outcome),
             Event::JobEnded { job, outcome, at } => self.job_ended(*job, outcome, *at),
             Event::Granted {
@@ -68,87 +95,18 @@ impl Cluster {
                 attempt,
                 outcome,
                 force,
-            } => self.stopping(*attempt, outcome, *force),
+                again,
+            } => self.stopping(*attempt, outcome, *force, *again),
             Event::AttemptEnded { attempt, outcome, .. } => self.attempt_ended(*attempt, outcome),
             Event::ShareReleased { attempt, node } => self.released(*attempt, *node),
-            Event::TaskRequeued { task } => self.requeued(*task),
+            Event::TaskRequeued { task, asked } => self.requeued(*task, *asked),
             Event::TaskEnded { task, outcome, at } => self.task_ended(*task, outcome, *at),
         }
     }
 
-    fn job_added(&mut self, id: JobId, owner: &Owner, spec: &JobSpec, tasks: &[TaskSpec], at: Timestamp) {
-        self.meta.next_job = self.meta.next_job.max(JobId(id.0.saturating_add(1)));
-        let mut next_task = FIRST_TASK;
-        for spec_of_task in tasks {
-            let task = TaskId {
-                job: id,
-                number: next_task,
-            };
-            let row = TaskRow {
-                id: task,
-                spec: spec_of_task.clone(),
-                state: TaskState::Queued,
-                requeues: 0,
-                last_attempt: None,
-                last_nodes: Vec::new(),
-                exit_code: None,
-            };
-            self.queue.insert(spec.priority, task, Shape::of(spec_of_task));
-            self.tasks.insert(task, row);
-            self.changes.mark(RowKey::Task(task));
-            next_task = TaskNumber(next_task.0.saturating_add(1));
-        }
-        let row = JobRow {
-            id,
-            owner: owner.clone(),
-            spec: spec.clone(),
-            state: JobState::Queued,
-            counts: TaskCounts {
-                queued: next_task.0 - FIRST_TASK.0,
-                ..TaskCounts::default()
-            },
-            next_task,
-            submitted_at: at,
-        };
-        let class = self.classes.enter(spec);
-        self.jobs.insert(
-            id,
-            Job {
-                row,
-                class,
-                attempts: 0,
-                submission: None,
-            },
-        );
-        self.changes.mark(RowKey::Job(id));
-    }
-
-    fn job_stopping(&mut self, id: JobId, outcome: &JobOutcome) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        drop_limit(&mut self.limits, &job.row);
-        let started_at = started_at(&job.row.state);
-        job.row.state = JobState::Canceling {
-            started_at,
-            outcome: outcome.clone(),
-        };
-        self.changes.mark(RowKey::Job(id));
-    }
-
-    fn job_ended(&mut self, id: JobId, outcome: &JobOutcome, at: Timestamp) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        drop_limit(&mut self.limits, &job.row);
-        let started_at = started_at(&job.row.state);
-        job.row.state = JobState::Ended {
-            started_at,
-            ended_at: at,
-            outcome: outcome.clone(),
-        };
-        self.changes.mark(RowKey::Job(id));
-        self.retire_when_done(id);
-    }
-
     fn granted(&mut self, attempt: AttemptId, id: TaskId, shares: &[Share], at: Timestamp) {
         self.meta.next_attempt = self.meta.next_attempt.max(AttemptId(attempt.0.saturating_add(1)));
+        let rerunnable = self.tasks.get(&id).is_some_and(|task| self.may_rerun(task));
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
@@ -157,15 +115,7 @@ impl Cluster {
         task.last_nodes = shares.iter().map(|share| share.node).collect();
         task.exit_code = None;
         self.queue.remove(job.row.spec.priority, id);
-        job.row.counts.queued -= 1;
-        job.row.counts.running += 1;
         job.attempts += 1;
-        if job.row.state == JobState::Queued {
-            job.row.state = JobState::Running { started_at: at };
-            if let Some(limit) = job.row.spec.runtime_limit {
-                self.limits.insert((at + limit, id.job));
-            }
-        }
         let phase = AttemptPhase::Granted;
         let row = AttemptRow {
             id: attempt,
@@ -173,6 +123,7 @@ impl Cluster {
             shares: shares.to_vec(),
             phase,
             granted_at: at,
+            rerunnable,
         };
         let tenant = tenant_of(&row, Some(&job.row), Some(task));
         for share in shares {
@@ -183,7 +134,13 @@ impl Cluster {
         self.attempts.insert(attempt, row);
         self.changes.mark(RowKey::Attempt(attempt));
         self.changes.mark(RowKey::Task(id));
-        self.changes.mark(RowKey::Job(id.job));
+        self.update_job(id.job, |row| {
+            row.counts.queued -= 1;
+            row.counts.running += 1;
+            if row.state == JobState::Queued {
+                row.state = JobState::Running { started_at: at };
+            }
+        });
     }
 
     fn started(&mut self, id: AttemptId, at: Timestamp) {
@@ -196,7 +153,7 @@ impl Cluster {
         });
     }
 
-    fn stopping(&mut self, id: AttemptId, outcome: &TaskOutcome, force: bool) {
+    fn stopping(&mut self, id: AttemptId, outcome: &TaskOutcome, force: bool, again: bool) {
         self.update_attempt(id, |attempt, task| {
             let started_at = match attempt.phase {
                 AttemptPhase::Running { started_at } => Some(started_at),
@@ -208,6 +165,7 @@ impl Cluster {
                 attempt: id,
                 started_at,
                 outcome: outcome.clone(),
+                again,
             };
         });
     }
@@ -266,111 +224,64 @@ impl Cluster {
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.attempts -= 1;
         }
-        self.enqueue(task);
+        self.refresh(task);
         self.retire_when_done(task.job);
     }
 
-    /// Puts a waiting task into the queue, unless a node still holds something of its last try.
-    fn enqueue(&mut self, id: TaskId) {
-        let (Some(task), Some(job)) = (self.tasks.get(&id), self.jobs.get(&id.job)) else {
-            return;
-        };
-        let held = task.last_attempt.is_some_and(|last| self.attempts.contains_key(&last));
-        if task.state == TaskState::Queued && !held {
-            self.queue.insert(job.row.spec.priority, id, Shape::of(&task.spec));
-        }
-    }
-
-    fn requeued(&mut self, id: TaskId) {
+    fn requeued(&mut self, id: TaskId, asked: bool) {
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
+        if task.state == TaskState::Queued {
+            return;
+        }
+        let from = Standing::of(&task.state);
+        *counter(&mut job.row.counts, &task.state) -= 1;
         task.state = TaskState::Queued;
-        task.requeues += 1;
-        job.row.counts.running -= 1;
+        if !asked {
+            task.requeues += 1;
+        }
         job.row.counts.queued += 1;
         self.changes.mark(RowKey::Task(id));
         self.changes.mark(RowKey::Job(id.job));
-        self.enqueue(id);
+        self.stands(id, from, Standing::Open);
+        self.refresh(id);
     }
 
     fn task_ended(&mut self, id: TaskId, outcome: &TaskOutcome, at: Timestamp) {
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
-        let counts = &mut job.row.counts;
         let started_at = match &task.state {
             TaskState::Queued | TaskState::Granted { .. } => None,
             TaskState::Running { started_at, .. } => Some(*started_at),
             TaskState::Stopping { started_at, .. } => *started_at,
             TaskState::Ended { .. } => return,
         };
-        if task.state == TaskState::Queued {
-            self.queue.remove(job.row.spec.priority, id);
-            counts.queued -= 1;
-        } else {
-            counts.running -= 1;
-        }
-        match outcome {
-            TaskOutcome::Finished => counts.finished += 1,
-            TaskOutcome::Failed { .. } => counts.failed += 1,
-            TaskOutcome::Canceled => counts.canceled += 1,
-        }
+        *counter(&mut job.row.counts, &task.state) -= 1;
         task.state = TaskState::Ended {
             started_at,
             ended_at: at,
             outcome: outcome.clone(),
         };
+        *counter(&mut job.row.counts, &task.state) += 1;
+        let to = Standing::of(&task.state);
         self.changes.mark(RowKey::Task(id));
         self.changes.mark(RowKey::Job(id.job));
-    }
-
-    /// A job that is over and holds nothing leaves memory; its rows stay on disk.
-    fn retire_when_done(&mut self, id: JobId) {
-        let done = self
-            .jobs
-            .get(&id)
-            .is_some_and(|job| job.row.state.is_ended() && job.attempts == 0);
-        if !done {
-            return;
-        }
-        let tasks: Vec<TaskId> = self.tasks_of(id).map(|task| task.id).collect();
-        for task in tasks {
-            if let Some(row) = self.tasks.remove(&task) {
-                self.changes.depart(Row::Task(Box::new(row)));
-            }
-        }
-        if let Some(job) = self.jobs.remove(&id) {
-            self.classes.leave(job.class);
-            self.changes.depart(Row::Job(Box::new(job.row)));
-            if let Some(submission) = job.submission {
-                self.old_submissions.insert(id, submission);
-                self.forget_old_submissions();
-            }
-        }
-    }
-
-    pub(super) fn forget_old_submissions(&mut self) {
-        while self.old_submissions.len() > MAX_OLD_SUBMISSIONS {
-            let Some((_, id)) = self.old_submissions.pop_first() else {
-                return;
-            };
-            self.submissions.remove(&id);
-            self.changes.mark(RowKey::Submission(id));
-        }
+        self.refresh(id);
+        self.stands(id, Standing::Open, to);
     }
 }
 
-const fn started_at(state: &JobState) -> Option<Timestamp> {
+/// Where a task in this state is counted.
+pub(super) const fn counter<'a>(counts: &'a mut TaskCounts, state: &TaskState) -> &'a mut u32 {
     match state {
-        JobState::Queued => None,
-        JobState::Running { started_at } => Some(*started_at),
-        JobState::Canceling { started_at, .. } | JobState::Ended { started_at, .. } => *started_at,
-    }
-}
-
-fn drop_limit(limits: &mut BTreeSet<(Timestamp, JobId)>, job: &JobRow) {
-    if let (Some(limit), Some(at)) = (job.spec.runtime_limit, started_at(&job.state)) {
-        limits.remove(&(at + limit, job.id));
+        TaskState::Queued => &mut counts.queued,
+        TaskState::Granted { .. } | TaskState::Running { .. } | TaskState::Stopping { .. } => &mut counts.running,
+        TaskState::Ended { outcome, .. } => match outcome {
+            TaskOutcome::Finished => &mut counts.finished,
+            TaskOutcome::Failed { .. } => &mut counts.failed,
+            TaskOutcome::Canceled => &mut counts.canceled,
+        },
     }
 }

@@ -2,9 +2,10 @@
 
 use proto::model::attempt::{AttemptPhase, Held};
 use proto::model::job::{JobState, TaskCounts};
-use proto::model::task::{TaskOutcome, TaskState};
+use proto::model::task::TaskState;
 
-use super::Cluster;
+use super::apply::counter;
+use super::{Cluster, Job};
 
 impl Cluster {
     /// Whether rows agree with each other and indexes with rows. Costs as much as a restart.
@@ -20,7 +21,10 @@ impl Cluster {
             ("floor", self.floor == rebuilt.floor),
             ("queue", self.queue == rebuilt.queue),
             ("names", self.names == rebuilt.names),
+            ("users", self.users == rebuilt.users),
             ("limits", self.limits == rebuilt.limits),
+            ("holds", self.holds == rebuilt.holds),
+            ("jobs", self.same_jobs(&rebuilt)),
             ("old submissions", self.old_submissions == rebuilt.old_submissions),
             ("classes", self.classes.jobs() == self.jobs.len()),
         ];
@@ -28,6 +32,15 @@ impl Cluster {
             Some((index, _)) => Err(format!("the index '{index}' is not that of the rows")),
             None => Ok(()),
         }
+    }
+
+    /// Whether what is counted for each job is the same there.
+    fn same_jobs(&self, other: &Self) -> bool {
+        let same = |(id, job): (_, &Job)| {
+            let other = other.jobs.get(id);
+            other.is_some_and(|other| job.dependencies == other.dependencies && job.submissions == other.submissions)
+        };
+        self.jobs.iter().all(same)
     }
 
     fn check_tasks(&self) -> Result<(), String> {
@@ -56,17 +69,7 @@ impl Cluster {
         for job in self.jobs.values() {
             let mut counts = TaskCounts::default();
             for task in self.tasks_of(job.row.id) {
-                *match &task.state {
-                    TaskState::Queued => &mut counts.queued,
-                    TaskState::Granted { .. } | TaskState::Running { .. } | TaskState::Stopping { .. } => {
-                        &mut counts.running
-                    }
-                    TaskState::Ended { outcome, .. } => match outcome {
-                        TaskOutcome::Finished => &mut counts.finished,
-                        TaskOutcome::Failed { .. } => &mut counts.failed,
-                        TaskOutcome::Canceled => &mut counts.canceled,
-                    },
-                } += 1;
+                *counter(&mut counts, &task.state) += 1;
             }
             let id = job.row.id;
             if counts != job.row.counts {
@@ -76,7 +79,8 @@ impl Cluster {
                 ));
             }
             let live = counts.queued + counts.running;
-            if job.row.state.is_ended() != (live == 0) {
+            let may_be_empty = job.row.state == JobState::Configuring || job.row.spec.run_until_canceled;
+            if job.row.state.is_ended() && live > 0 || !job.row.state.is_ended() && live == 0 && !may_be_empty {
                 return Err(format!(
                     "job {id} is {:?} with {live} tasks that are not over",
                     job.row.state
@@ -86,7 +90,7 @@ impl Cluster {
                 return Err(format!("job {id} is to end and {} of its tasks wait", counts.queued));
             }
             let attempts = self.attempts.values().filter(|attempt| attempt.task.job == id).count();
-            if attempts != job.attempts as usize || (live == 0 && attempts == 0) {
+            if attempts != job.attempts as usize || (job.row.state.is_ended() && attempts == 0) {
                 return Err(format!(
                     "job {id} counts {} attempts, there are {attempts}",
                     job.attempts

@@ -1,47 +1,129 @@
-//! Classes of jobs: all jobs that may use the same nodes share one, so that a planning pass looks at it once.
+//! Classes of jobs: all jobs that may use the same nodes, in the same order of preference, share one, so that a planning
+//! pass looks at it once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::ids::{GroupName, NodeName, PoolName};
-use proto::model::job::JobSpec;
+use proto::model::job::{GroupOperator, JobSpec, OrderBy, OrderKey, Span};
 use proto::model::node::NodeRow;
 use proto::model::why::Cause;
+
+/// Bytes of a MiB, the unit in which jobs bound the memory of their nodes.
+const MIB: u64 = 1 << 20;
 
 /// Names a class for as long as a job of it is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClassId(u64);
 
-/// Which nodes a job may use.
+impl ClassId {
+    /// For a job that is not in memory: no job in memory has this one.
+    pub(crate) const NEW: Self = Self(0);
+}
+
+/// Which nodes a job may use, and which it likes best.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Class {
     pool: Option<PoolName>,
+    /// Sorted, unless their order says which is tried first.
     groups: Vec<GroupName>,
+    operator: GroupOperator,
     nodes: Vec<NodeName>,
+    cores: Option<Span<u32>>,
+    memory_mib: Option<Span<u64>>,
+    order: Vec<OrderBy>,
 }
 
 impl Class {
-    fn of(spec: &JobSpec) -> Self {
+    pub(crate) fn of(spec: &JobSpec) -> Self {
         let mut class = Self {
             pool: spec.pool.clone(),
             groups: spec.node_groups.clone(),
+            operator: spec.group_operator,
             nodes: spec.requested_nodes.clone(),
+            cores: spec.cores_per_node,
+            memory_mib: spec.memory_per_node,
+            order: spec.order_by.clone(),
         };
-        class.groups.sort();
+        if class.operator == GroupOperator::Uniform {
+            let mut seen = BTreeSet::new();
+            class.groups.retain(|group| seen.insert(group.clone()));
+        } else {
+            class.groups.sort();
+            class.groups.dedup();
+        }
+        if class.groups.len() < 2 {
+            class.operator = GroupOperator::default();
+        }
         class.nodes.sort();
+        class.nodes.dedup();
         class
     }
 
     /// What keeps the node out of the class, whatever its state; none when nothing does.
     pub(crate) fn excludes(&self, node: &NodeRow) -> Option<Cause> {
+        self.outside(node)
+            .or_else(|| self.is_other_size(node).then_some(Cause::OtherSize))
+    }
+
+    /// What keeps the node out of the class, whatever it has.
+    pub(crate) fn outside(&self, node: &NodeRow) -> Option<Cause> {
         if self.pool.as_ref().is_some_and(|pool| *pool != node.pool) {
             return Some(Cause::OtherPool);
         }
-        if !self.groups.iter().all(|group| is_in(node, group)) {
+        let grouped = match self.operator {
+            _ if self.groups.is_empty() => true,
+            GroupOperator::Intersect => self.groups.iter().all(|group| is_in(node, group)),
+            GroupOperator::Union | GroupOperator::Uniform => self.groups.iter().any(|group| is_in(node, group)),
+        };
+        if !grouped {
             return Some(Cause::OtherGroup);
         }
         let requested = self.nodes.is_empty() || self.nodes.binary_search(&node.name).is_ok();
         (!requested).then_some(Cause::NotRequested)
     }
+
+    /// Whether the node has more or less than the job allows. A node that never said what it has is of no size.
+    pub(crate) fn is_other_size(&self, node: &NodeRow) -> bool {
+        if self.cores.is_none() && self.memory_mib.is_none() {
+            return false;
+        }
+        let Some(inventory) = &node.inventory else { return true };
+        let cores = self.cores.is_none_or(|span| holds(span, inventory.cores));
+        let memory = self
+            .memory_mib
+            .is_none_or(|span| holds(span, inventory.memory_bytes / MIB));
+        !(cores && memory)
+    }
+
+    /// How many sets of nodes there are of which a task must take one only: a set per group under `Uniform`, else one.
+    pub(crate) const fn lanes(&self) -> usize {
+        match self.operator {
+            GroupOperator::Uniform => self.groups.len(),
+            GroupOperator::Intersect | GroupOperator::Union => 1,
+        }
+    }
+
+    /// Whether a node of the class is in one of those sets.
+    pub(crate) fn is_in_lane(&self, lane: usize, node: &NodeRow) -> bool {
+        self.operator != GroupOperator::Uniform || self.groups.get(lane).is_some_and(|group| is_in(node, group))
+    }
+
+    /// Sorts nodes as the job prefers them; equal for all when it does not say.
+    pub(crate) fn rank(&self, node: &NodeRow) -> Vec<u64> {
+        let inventory = node.inventory.as_ref();
+        let key = |order: &OrderBy| {
+            let value = match order.by {
+                OrderKey::Cores => inventory.map_or(0, |inventory| u64::from(inventory.cores)),
+                OrderKey::Memory => inventory.map_or(0, |inventory| inventory.memory_bytes),
+            };
+            if order.more_first { u64::MAX - value } else { value }
+        };
+        self.order.iter().map(key).collect()
+    }
+}
+
+fn holds<T: PartialOrd>(span: Span<T>, value: T) -> bool {
+    span.min.is_none_or(|min| value >= min) && span.max.is_none_or(|max| value <= max)
 }
 
 /// Whether a node is in a group; each pool is a group of its nodes too.

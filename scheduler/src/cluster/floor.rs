@@ -89,10 +89,13 @@ impl Occupancy {
     }
 }
 
-/// All nodes by what is held on them.
+/// All nodes by what is held on them. What holds no slots is beside all others: it is counted on its node, and keeps
+/// nobody out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Floor {
     uses: BTreeMap<NodeId, Use>,
+    /// Slots that each job holds, by node.
+    jobs: BTreeMap<JobId, BTreeMap<NodeId, u32>>,
     /// Ready nodes with at least one free slot, in the order of their names.
     open: BTreeMap<Vec<u8>, NodeId>,
 }
@@ -117,6 +120,9 @@ impl Floor {
             && used.holds.insert(attempt, Hold { slots, tenant }).is_none()
         {
             used.held += slots;
+            if slots > 0 {
+                *self.jobs.entry(tenant.job).or_default().entry(node.id).or_default() += slots;
+            }
         }
         self.refresh(node);
     }
@@ -126,8 +132,39 @@ impl Floor {
             && let Some(hold) = used.holds.remove(&attempt)
         {
             used.held -= hold.slots;
+            self.let_go(node.id, hold);
         }
         self.refresh(node);
+    }
+
+    fn let_go(&mut self, node: NodeId, hold: Hold) {
+        let Some(nodes) = self.jobs.get_mut(&hold.tenant.job) else {
+            return;
+        };
+        if let Some(slots) = nodes.get_mut(&node) {
+            *slots = slots.saturating_sub(hold.slots);
+            if *slots == 0 {
+                nodes.remove(&node);
+            }
+        }
+        if nodes.is_empty() {
+            self.jobs.remove(&hold.tenant.job);
+        }
+    }
+
+    /// Forgets a node that is no longer part of the cluster, and what was held there.
+    pub(crate) fn remove(&mut self, node: NodeId) {
+        let Some(used) = self.uses.remove(&node) else { return };
+        self.open.remove(&used.order);
+        for hold in used.holds.into_values() {
+            self.let_go(node, hold);
+        }
+    }
+
+    /// Slots that a job holds, by node.
+    pub(crate) fn held_by(&self, job: JobId) -> impl Iterator<Item = (NodeId, u32)> {
+        let nodes = self.jobs.get(&job).into_iter().flatten();
+        nodes.map(|(node, slots)| (*node, *slots))
     }
 
     /// Slots held on a node.
@@ -142,7 +179,9 @@ impl Floor {
 
     pub(crate) fn occupancy(&self, node: NodeId) -> Occupancy {
         let holds = self.uses.get(&node).into_iter().flat_map(|used| used.holds.values());
-        holds.fold(Occupancy::Empty, |all, hold| all.with(hold.tenant))
+        holds
+            .filter(|hold| hold.slots > 0)
+            .fold(Occupancy::Empty, |all, hold| all.with(hold.tenant))
     }
 
     pub(crate) fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = AttemptId> {

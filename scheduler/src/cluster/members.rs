@@ -1,4 +1,4 @@
-//! Pools, groups, tokens and nodes become state.
+//! Pools, groups, tokens and nodes become state; users do beside it.
 
 use std::collections::BTreeSet;
 
@@ -92,6 +92,8 @@ impl Cluster {
                 name,
                 pool,
                 groups,
+                key,
+                certificate_ends,
                 at,
             } => {
                 self.meta.next_node = self.meta.next_node.max(NodeId(node.0.saturating_add(1)));
@@ -103,6 +105,8 @@ impl Cluster {
                     .or_insert_with(|| new_node(*node, name.clone(), pool.clone(), *at));
                 row.pool = pool.clone();
                 row.groups = spelled;
+                row.key = Some(*key);
+                row.certificate_ends = Some(*certificate_ends);
                 self.update_node(*node, |_| {});
             }
             Event::NodeUp {
@@ -110,6 +114,7 @@ impl Cluster {
                 boot,
                 inventory,
                 peer,
+                clock_ahead_ms,
                 at,
             } => {
                 let pool = self.nodes.get(node).and_then(|row| self.pools.get(&row.pool));
@@ -118,6 +123,7 @@ impl Cluster {
                     row.boot = Some(*boot);
                     row.inventory = Some(inventory.clone());
                     row.peer = Some(*peer);
+                    row.clock_ahead_ms = *clock_ahead_ms;
                     row.slots = slots_of(row, slots_per_node);
                     if !matches!(row.liveness, Liveness::Up { .. }) {
                         row.liveness = Liveness::Up { since: *at };
@@ -134,8 +140,21 @@ impl Cluster {
                 self.update_node(*node, |row| row.liveness = Liveness::Lost { since: *at });
             }
             Event::NodeSwitched { node, admin } => self.update_node(*node, |row| row.admin = *admin),
+            Event::NodeRenewed { node, certificate_ends } => {
+                self.update_node(*node, |row| row.certificate_ends = Some(*certificate_ends));
+            }
+            Event::NodeRemoved { node } => self.remove_node(*node),
             _ => {}
         }
+    }
+
+    /// Its number is never given again.
+    fn remove_node(&mut self, node: NodeId) {
+        let Some(row) = self.nodes.remove(&node) else { return };
+        self.names.remove(&row.name);
+        self.heard.remove(&node);
+        self.floor.remove(node);
+        self.changes.mark(RowKey::Node(node));
     }
 
     fn update_node(&mut self, node: NodeId, change: impl FnOnce(&mut NodeRow)) {
@@ -160,5 +179,8 @@ fn new_node(id: NodeId, name: NodeName, pool: PoolName, at: Timestamp) -> NodeRo
         boot: None,
         peer: None,
         joined_at: at,
+        key: None,
+        certificate_ends: None,
+        clock_ahead_ms: None,
     }
 }

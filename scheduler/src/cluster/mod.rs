@@ -7,31 +7,39 @@ mod apply;
 mod changes;
 mod check;
 mod class;
+mod dependency;
 mod floor;
+mod jobs;
 mod members;
 mod queue;
 mod restore;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId, TaskNumber};
+use proto::ids::{
+    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, Step, SubmissionId, TaskId, TaskNumber,
+};
 use proto::model::attempt::AttemptRow;
 use proto::model::job::JobRow;
 use proto::model::node::{AdminState, Liveness, NodeRow};
 use proto::model::pool::{GroupRow, PoolRow};
-use proto::model::task::TaskRow;
+use proto::model::task::{DEFAULT_REQUEUES, TaskRow};
 use proto::model::why::Cause;
-use proto::stored::{Change, MetaRow, Row, SubmissionRow, TokenRow};
+use proto::stored::{Change, MetaRow, Row, SettingsRow, SubmissionRow, TokenRow};
 use proto::units::{Millis, Monotonic, Now, Timestamp};
 
 use crate::settings::Settings;
 use changes::Changes;
 use class::Classes;
+use dependency::Dependencies;
 
 pub(crate) use class::{Class, ClassId};
+pub(crate) use dependency::Standing;
 pub(crate) use floor::{Floor, Occupancy, Tenant};
-pub(crate) use queue::{Queue, Shape, WaitingJob};
+pub(crate) use queue::{Queue, Shape};
 pub use restore::RestoreError;
+use users::Users;
 
 /// How many submissions of jobs that have left memory are remembered for repeats.
 pub(crate) const MAX_OLD_SUBMISSIONS: usize = 10_000;
@@ -49,6 +57,8 @@ pub struct Cluster {
     attempts: BTreeMap<AttemptId, AttemptRow>,
     submissions: BTreeMap<SubmissionId, SubmissionRow>,
     tokens: BTreeMap<String, TokenRow>,
+    users: Users,
+    settings_row: SettingsRow,
 
     names: BTreeMap<NodeName, NodeId>,
     floor: Floor,
@@ -56,8 +66,10 @@ pub struct Cluster {
     classes: Classes,
     /// When jobs with a run-time limit reach it.
     limits: BTreeSet<(Timestamp, JobId)>,
+    /// Until when jobs are held.
+    holds: BTreeSet<(Timestamp, JobId)>,
     /// Submissions whose jobs have left memory, oldest first.
-    old_submissions: BTreeMap<JobId, SubmissionId>,
+    old_submissions: BTreeSet<(JobId, SubmissionId)>,
 
     /// When each node was last heard. Never stored: after a restart it counts anew.
     heard: BTreeMap<NodeId, Monotonic>,
@@ -73,7 +85,9 @@ struct Job {
     class: ClassId,
     /// Attempts that still hold nodes.
     attempts: u32,
-    submission: Option<SubmissionId>,
+    /// What made it and what added tasks to it, for repeats; the addition by its first task.
+    submissions: BTreeSet<(Option<TaskNumber>, SubmissionId)>,
+    dependencies: Dependencies,
 }
 
 impl Cluster {
@@ -91,12 +105,15 @@ impl Cluster {
             attempts: BTreeMap::new(),
             submissions: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            users: Users::default(),
+            settings_row: SettingsRow::default(),
             names: BTreeMap::new(),
             floor: Floor::default(),
             queue: Queue::default(),
             classes: Classes::default(),
             limits: BTreeSet::new(),
-            old_submissions: BTreeMap::new(),
+            holds: BTreeSet::new(),
+            old_submissions: BTreeSet::new(),
             heard: BTreeMap::new(),
             clock: Now::default(),
             changes: Changes::default(),
@@ -155,14 +172,20 @@ impl Cluster {
             };
             self.heard.get(&node.id).map(|last| *last + span)
         });
-        let limit = self.limits.first().map(|(at, _)| self.monotonic(*at));
-        silent.chain(limit).min()
+        let of_jobs = self.limits.first().into_iter().chain(self.holds.first());
+        silent.chain(of_jobs.map(|(at, _)| self.monotonic(*at))).min()
     }
 
     /// The clocks of this cluster.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What an administrator has set.
+    #[must_use]
+    pub const fn settings_row(&self) -> &SettingsRow {
+        &self.settings_row
     }
 
     /// A job that is not over, or whose nodes have not all let go.
@@ -184,11 +207,9 @@ impl Cluster {
 
     /// The tasks of one job, in order.
     pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &TaskRow> {
-        let id = |number| TaskId {
-            job,
-            number: TaskNumber(number),
-        };
-        self.tasks.range(id(0)..=id(u32::MAX)).map(|(_, task)| task)
+        self.tasks
+            .range(TaskId::first_of(job)..=TaskId::last_of(job))
+            .map(|(_, task)| task)
     }
 
     /// An attempt that still holds nodes.
@@ -252,6 +273,8 @@ impl Cluster {
             .chain(self.attempts.values().cloned().map(Row::Attempt))
             .chain(self.submissions.values().copied().map(Row::Submission))
             .chain(self.tokens.values().cloned().map(Row::Token))
+            .chain(self.users.rows().map(|row| Row::User(Box::new(row.clone()))))
+            .chain(std::iter::once(Row::Settings(Box::new(self.settings_row.clone()))))
     }
 }
 
@@ -306,11 +329,54 @@ impl Cluster {
 
     /// Jobs whose run time is over.
     pub(crate) fn over_limit(&self, now: Now) -> impl Iterator<Item = JobId> {
+        self.due(&self.limits, now)
+    }
+
+    /// Whether nothing of a job may start before its moment has come.
+    pub(crate) fn is_held(&self, job: &JobRow) -> bool {
+        let until = job.spec.hold_until;
+        until.is_some_and(|at| self.holds.contains(&(at, job.id)))
+    }
+
+    /// Jobs that are held no longer.
+    pub(crate) fn over_hold(&self, now: Now) -> impl Iterator<Item = JobId> {
+        self.due(&self.holds, now)
+    }
+
+    fn due(&self, deadlines: &BTreeSet<(Timestamp, JobId)>, now: Now) -> impl Iterator<Item = JobId> {
         let due = move |at: Timestamp| at <= now.wall || self.monotonic(at) <= now.monotonic;
-        self.limits
+        deadlines
             .iter()
             .take_while(move |(at, _)| due(*at))
             .map(|(_, job)| *job)
+    }
+
+    /// What the tasks of a job in memory depend on.
+    pub(crate) fn dependencies(&self, job: JobId) -> Option<&Dependencies> {
+        self.jobs.get(&job).map(|job| &job.dependencies)
+    }
+
+    /// The task, or all steps of the sweep, in order.
+    pub(crate) fn covered(&self, id: TaskId) -> impl Iterator<Item = &TaskRow> {
+        let last = TaskId {
+            step: id.step.or(Some(Step(u32::MAX))),
+            ..id
+        };
+        self.tasks.range(id..=last).map(|(_, task)| task)
+    }
+
+    /// Whether a task may be started once more after failures that are not its own. Until it may not, its node ends it with
+    /// the fencing lease.
+    pub(crate) fn may_rerun(&self, task: &TaskRow) -> bool {
+        let count = self.settings_row.parameters.task_retry_count;
+        let most = task.spec.max_requeues.or(count).unwrap_or(DEFAULT_REQUEUES);
+        task.spec.rerunnable && task.requeues < most
+    }
+
+    /// Between a polite stop and a kill.
+    pub(crate) fn cancel_grace(&self) -> Millis {
+        let grace = self.settings_row.parameters.cancel_grace;
+        grace.unwrap_or(self.settings.timing.kill_grace)
     }
 
     /// A moment of the wall clock on the monotonic one.
@@ -330,6 +396,8 @@ impl Cluster {
             RowKey::Attempt(id) => self.attempts.get(id).cloned().map(Row::Attempt),
             RowKey::Submission(id) => self.submissions.get(id).copied().map(Row::Submission),
             RowKey::Token(hash) => self.tokens.get(hash).cloned().map(Row::Token),
+            RowKey::User(name) => self.users.row(name).map(|row| Row::User(Box::new(row.clone()))),
+            RowKey::Settings => Some(Row::Settings(Box::new(self.settings_row.clone()))),
         };
         row.map_or(Change::Delete(key), Change::Put)
     }

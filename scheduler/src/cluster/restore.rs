@@ -3,13 +3,13 @@
 
 use proto::ids::{AttemptId, JobId, NodeId, NodeName, TaskId};
 use proto::model::attempt::{AttemptRow, Held};
-use proto::model::job::{JobRow, JobState};
+use proto::model::job::JobRow;
 use proto::model::node::{Liveness, NodeRow};
-use proto::model::task::{TaskRow, TaskState};
+use proto::model::task::TaskRow;
 use proto::stored::{Row, RowKey};
 use proto::units::Now;
 
-use super::{Cluster, Job, Shape, Tenant};
+use super::{Cluster, Shape, Tenant};
 use crate::settings::Settings;
 
 /// Why stored rows make no cluster. A head node must not start on such a store.
@@ -84,22 +84,13 @@ impl Cluster {
                 }
                 self.nodes.insert(row.id, *row);
             }
-            Row::Job(row) => {
-                let class = self.classes.enter(&row.spec);
-                self.jobs.insert(
-                    row.id,
-                    Job {
-                        row: *row,
-                        class,
-                        attempts: 0,
-                        submission: None,
-                    },
-                );
-            }
+            Row::Job(row) => self.take_job(*row),
             Row::Task(row) => drop(self.tasks.insert(row.id, *row)),
             Row::Attempt(row) => drop(self.attempts.insert(row.id, row)),
             Row::Submission(row) => drop(self.submissions.insert(row.id, row)),
             Row::Token(row) => drop(self.tokens.insert(row.hash.clone(), row)),
+            Row::User(row) => self.users.put(*row),
+            Row::Settings(row) => self.settings_row = *row,
         }
         Ok(())
     }
@@ -117,7 +108,7 @@ impl Cluster {
             if let Some(share) = attempt
                 .shares
                 .iter()
-                .find(|share| !self.nodes.contains_key(&share.node))
+                .find(|share| share.held == Held::Yes && !self.nodes.contains_key(&share.node))
             {
                 return Err(RestoreError::NoNode {
                     attempt: attempt.id,
@@ -171,24 +162,22 @@ impl Cluster {
                 }
             }
         }
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        for job in jobs {
+            self.build_dependencies(job);
+            self.index_deadlines(job);
+        }
         for task in self.tasks.values() {
-            let held = task.last_attempt.is_some_and(|id| self.attempts.contains_key(&id));
             if let Some(job) = self.jobs.get(&task.id.job)
-                && task.state == TaskState::Queued
-                && !held
+                && self.takes_turn(job, task)
             {
                 self.queue.insert(job.row.spec.priority, task.id, Shape::of(&task.spec));
             }
         }
-        for job in self.jobs.values() {
-            if let (Some(limit), JobState::Running { started_at }) = (job.row.spec.runtime_limit, &job.row.state) {
-                self.limits.insert((*started_at + limit, job.row.id));
-            }
-        }
         for submission in self.submissions.values() {
             match self.jobs.get_mut(&submission.job) {
-                Some(job) => job.submission = Some(submission.id),
-                None => drop(self.old_submissions.insert(submission.job, submission.id)),
+                Some(job) => drop(job.submissions.insert((submission.first_task, submission.id))),
+                None => drop(self.old_submissions.insert((submission.job, submission.id))),
             }
         }
         self.forget_old_submissions();

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::{GroupName, NodeName};
+use proto::ids::{AttemptId, GroupName, NodeId, NodeName};
+use proto::model::attempt::AttemptPhase;
 use proto::model::job::JobRow;
 use proto::model::node::{AdminState, NodeRow};
+use proto::model::task::{Request, TaskOutcome};
 
 use super::ledger::Ledger;
 use crate::cluster::Cluster;
@@ -19,17 +21,34 @@ pub(super) const MAX_GROUPS: usize = 1000;
 /// The most pools of a cluster.
 pub(super) const MAX_POOLS: usize = 1000;
 
-pub(super) fn switch(ledger: &mut Ledger<'_>, names: &[NodeName], wanted: AdminState) -> Result<Answer, Refusal> {
+pub(super) fn switch(
+    ledger: &mut Ledger<'_>,
+    names: &[NodeName],
+    wanted: AdminState,
+    requeue: bool,
+) -> Result<Answer, Refusal> {
+    let requeue = requeue && wanted != AdminState::Online;
     let rows = if names.is_empty() {
         all(ledger.cluster)?
     } else {
         named(ledger.cluster, names)?
     };
-    let mut notes = Vec::new();
-    let mut already = Vec::new();
+    let (mut notes, mut already) = (Vec::new(), Vec::new());
+    let mut stopped = BTreeSet::new();
     for row in &rows {
+        let back = if requeue {
+            put_back(ledger, row.id, &mut stopped)
+        } else {
+            0
+        };
+        if back > 0 {
+            let (tasks, go) = (counted(back, "task"), if back == 1 { "goes" } else { "go" });
+            notes.push(format!("node '{}': {tasks} {go} back into the queue", row.name));
+        }
         if is_on_the_way(row.admin, wanted) {
-            already.push(format!("node '{}' is {} already", row.name, word(row.admin)));
+            if back == 0 {
+                already.push(format!("node '{}' is {} already", row.name, word(row.admin)));
+            }
             continue;
         }
         let tasks = ledger.cluster.attempts_on(row.id).count();
@@ -38,8 +57,8 @@ pub(super) fn switch(ledger: &mut Ledger<'_>, names: &[NodeName], wanted: AdminS
             AdminState::Draining | AdminState::Offline if tasks > 0 => AdminState::Draining,
             AdminState::Draining | AdminState::Offline => AdminState::Offline,
         };
-        if admin == AdminState::Draining {
-            let tasks = counted(tasks, "task");
+        if admin == AdminState::Draining && tasks > back {
+            let tasks = counted(tasks - back, "task");
             notes.push(format!(
                 "node '{}' finishes {tasks} and is offline then; it gets no new ones",
                 row.name
@@ -52,6 +71,32 @@ pub(super) fn switch(ledger: &mut Ledger<'_>, names: &[NodeName], wanted: AdminS
     }
     already.append(&mut notes);
     Ok(Answer::Notes(already))
+}
+
+/// Stops what runs on a node and may run again, to wait in the queue; returns how many tasks that are. What somebody
+/// started on this very node stays: it could run nowhere else.
+fn put_back(ledger: &mut Ledger<'_>, node: NodeId, stopped: &mut BTreeSet<AttemptId>) -> usize {
+    let cluster = ledger.cluster;
+    let mut back = 0;
+    for attempt in cluster.attempts_on(node) {
+        let runs = matches!(attempt.phase, AttemptPhase::Granted | AttemptPhase::Running { .. });
+        let movable = cluster
+            .task(attempt.task)
+            .is_some_and(|task| task.spec.rerunnable && !matches!(task.spec.request, Request::Beside { .. }));
+        if !(runs && movable) {
+            continue;
+        }
+        back += 1;
+        if stopped.insert(attempt.id) {
+            ledger.push(Event::AttemptStopping {
+                attempt: attempt.id,
+                outcome: TaskOutcome::Canceled,
+                force: false,
+                again: true,
+            });
+        }
+    }
+    back
 }
 
 /// Whether the node is, or is on its way, where it is wanted.
@@ -83,7 +128,7 @@ fn all(cluster: &Cluster) -> Result<Vec<&NodeRow>, Refusal> {
 }
 
 /// The rows of named nodes, each once.
-fn named<'a>(cluster: &'a Cluster, names: &[NodeName]) -> Result<Vec<&'a NodeRow>, Refusal> {
+pub(super) fn named<'a>(cluster: &'a Cluster, names: &[NodeName]) -> Result<Vec<&'a NodeRow>, Refusal> {
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     for name in names {

@@ -8,9 +8,10 @@ use proto::model::job::{JobOutcome, JobState};
 use proto::model::owner::Caller;
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskState};
 
+use super::job::live_job;
 use super::ledger::{Fate, Ledger};
 use crate::input::Answer;
-use crate::refusal::{counted, invalid, not_found, wrong_state};
+use crate::refusal::{counted, invalid, unsupported, wrong_state};
 
 /// The most characters of the message with a cancel, as in HPC Pack.
 const MAX_MESSAGE_CHARS: usize = 128;
@@ -29,18 +30,7 @@ pub(super) fn cancel(
             "shorten it",
         ));
     }
-    let job = ledger.cluster.job(id).filter(|job| caller.may_touch(&job.owner));
-    let state = match job {
-        Some(job) if !job.state.is_ended() => &job.state,
-        Some(_) => return Err(over(id)),
-        None if ledger.cluster.job(id).is_none() && id < ledger.cluster.meta().next_job => return Err(over(id)),
-        None => {
-            return Err(not_found(
-                format!("there is no job {id}, or it is not yours"),
-                "see 'job list'",
-            ));
-        }
-    };
+    let state = &live_job(ledger.cluster, caller, id)?.state;
     if matches!(state, JobState::Canceling { .. }) {
         return Ok(Answer::Notes(vec![cancel_again(ledger, id, force)]));
     }
@@ -49,20 +39,7 @@ pub(super) fn cancel(
         message: message.to_owned(),
     };
     let running = stop(ledger, id, outcome, &TaskOutcome::Canceled, force);
-    let notes = if running == 0 {
-        Vec::new()
-    } else {
-        vec![format!(
-            "job {id}: {} {} being stopped",
-            counted(running, "task"),
-            if running == 1 { "is" } else { "are" }
-        )]
-    };
-    Ok(Answer::Notes(notes))
-}
-
-fn over(id: JobId) -> Refusal {
-    wrong_state(format!("job {id} is over already"), format!("see 'job view {id}'"))
+    Ok(Answer::Notes(being_stopped(id, running)))
 }
 
 /// A second cancel changes nothing, unless it takes the grace period away.
@@ -78,6 +55,7 @@ fn cancel_again(ledger: &mut Ledger<'_>, id: JobId, force: bool) -> String {
                 attempt: *attempt,
                 outcome: outcome.clone(),
                 force,
+                again: false,
             });
             hurried += 1;
         }
@@ -108,11 +86,74 @@ pub(super) fn enforce_limits(ledger: &mut Ledger<'_>) {
     }
 }
 
+/// Jobs that are held no longer.
+pub(super) fn end_holds(ledger: &mut Ledger<'_>) {
+    for id in ledger.cluster.over_hold(ledger.now) {
+        let Some(job) = ledger.cluster.job(id) else { continue };
+        let mut spec = job.spec.clone();
+        spec.hold_until = None;
+        ledger.push(Event::JobModified {
+            job: id,
+            spec: Box::new(spec),
+            progress: job.progress.clone(),
+        });
+    }
+}
+
+/// Ends a job as Finished, whatever its tasks do.
+pub(super) fn finish(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId, message: &str) -> Result<Answer, Refusal> {
+    refuse_message(message)?;
+    let job = live_job(ledger.cluster, caller, id)?;
+    match &job.state {
+        JobState::Configuring => {
+            return Err(wrong_state(
+                format!("job {id} is not submitted yet"),
+                format!("submit it: job submit /id:{id}, or end it: job cancel {id}"),
+            ));
+        }
+        JobState::Canceling {
+            outcome: JobOutcome::Finished,
+            ..
+        } => return Ok(Answer::Notes(vec![format!("job {id} is being finished already")])),
+        JobState::Canceling { .. } => {
+            return Err(wrong_state(
+                format!("job {id} is being canceled"),
+                format!("see 'job view {id}'"),
+            ));
+        }
+        JobState::Queued | JobState::Running { .. } | JobState::Ended { .. } => {}
+    }
+    let running = stop(ledger, id, JobOutcome::Finished, &TaskOutcome::Finished, false);
+    Ok(Answer::Notes(being_stopped(id, running)))
+}
+
+/// A message with an end that keeps none.
+pub(super) fn refuse_message(message: &str) -> Result<(), Refusal> {
+    if message.is_empty() {
+        return Ok(());
+    }
+    Err(unsupported(
+        "a message is kept with a job that is canceled; with anything else it is not built yet",
+        "leave the message out",
+    ))
+}
+
+pub(super) fn being_stopped(id: JobId, running: usize) -> Vec<String> {
+    match running {
+        0 => Vec::new(),
+        1 => vec![format!("job {id}: 1 task is being stopped")],
+        _ => vec![format!("job {id}: {} are being stopped", counted(running, "task"))],
+    }
+}
+
 /// Ends what waits, has what runs stopped; returns how many that are.
-fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutcome, force: bool) -> usize {
+pub(super) fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutcome, force: bool) -> usize {
     ledger.stop_job(id, outcome);
     let mut running = 0;
     for task in ledger.cluster.tasks_of(id) {
+        if ledger.is_over(task.id) {
+            continue;
+        }
         match task.state {
             TaskState::Queued => ledger.end_task(task.id, TaskOutcome::Canceled, ledger.now.wall),
             // A node may have been lost a moment before, in this same decision.
@@ -125,11 +166,17 @@ fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran: &TaskOutco
                     ledger.end_task(task.id, ran.clone(), ledger.now.wall);
                 }
             }
-            TaskState::Granted { attempt } | TaskState::Running { attempt, .. } => {
+            // What was to run again ends with its job.
+            TaskState::Granted { attempt }
+            | TaskState::Running { attempt, .. }
+            | TaskState::Stopping {
+                attempt, again: true, ..
+            } => {
                 ledger.push(Event::AttemptStopping {
                     attempt,
                     outcome: ran.clone(),
                     force,
+                    again: false,
                 });
                 running += 1;
             }

@@ -1,13 +1,15 @@
-//! Join tokens and new nodes. A token is known by the hash of its secret, ends, and is counted.
+//! Join tokens, new nodes, and the certificates of nodes. A token is known by the hash of its secret, ends, and is counted.
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::NodeName;
+use proto::ids::{KeyHash, NodeId, NodeName};
 use proto::model::node::Liveness;
 use proto::stored::TokenRow;
+use proto::units::Timestamp;
 
 use super::admin::{MAX_GROUPS, MAX_POOLS, add_missing_groups};
 use super::ledger::Ledger;
+use super::liveness::certified;
 use crate::input::Answer;
 use crate::refusal::{busy, counted, forbidden, invalid, wrong_state};
 
@@ -82,7 +84,14 @@ pub(super) fn make_token(ledger: &mut Ledger<'_>, token: &TokenRow) -> Result<An
     Ok(Answer::None)
 }
 
-pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Result<Answer, Refusal> {
+/// A node of a name that is known takes its place, and the certificate of the older one is void.
+pub(super) fn join(
+    ledger: &mut Ledger<'_>,
+    hash: &str,
+    name: &NodeName,
+    key: KeyHash,
+    certificate_ends: Timestamp,
+) -> Result<Answer, Refusal> {
     const AGAIN: &str = "make a new one with 'muster token' on the head node";
     let now = ledger.now.wall;
     let Some(token) = ledger.cluster.token(hash) else {
@@ -122,8 +131,34 @@ pub(super) fn join(ledger: &mut Ledger<'_>, hash: &str, name: &NodeName) -> Resu
         name: name.clone(),
         pool: pool.clone(),
         groups: groups.clone(),
+        key,
+        certificate_ends,
         at: now,
     };
     ledger.push(joined);
     Ok(Answer::Joined { node, pool, groups })
+}
+
+/// A new certificate for the key that a node has, in time or after the old one has expired.
+pub(super) fn renew(
+    ledger: &mut Ledger<'_>,
+    node: NodeId,
+    key: KeyHash,
+    certificate_ends: Timestamp,
+) -> Result<Answer, Refusal> {
+    let row = certified(ledger, node, key)?;
+    ledger.push(match row.key {
+        Some(_) => Event::NodeRenewed { node, certificate_ends },
+        // It joined under a release that kept no keys; from now on it is bound to this one.
+        None => Event::NodeJoined {
+            node,
+            name: row.name.clone(),
+            pool: row.pool.clone(),
+            groups: row.groups.iter().cloned().collect(),
+            key,
+            certificate_ends,
+            at: ledger.now.wall,
+        },
+    });
+    Ok(Answer::None)
 }

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::event::Event;
-use proto::ids::{AttemptId, JobId, NodeId, TaskId, TaskNumber};
+use proto::ids::{AttemptId, JobId, NodeId, TaskId};
 use proto::model::attempt::{AttemptRow, Held};
-use proto::model::job::{JobOutcome, JobState};
+use proto::model::job::{JobOutcome, JobRow, JobState};
 use proto::model::node::AdminState;
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskState};
 use proto::units::{Now, Timestamp};
 
+use super::consequence;
 use crate::action::Action;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Standing};
 use crate::input::{Answer, Decision};
 use crate::refusal::counted;
 
@@ -30,6 +31,10 @@ pub(super) struct Ledger<'a> {
     concluded: BTreeMap<AttemptId, Fate>,
     /// Jobs whose end is decided here.
     stopping: BTreeMap<JobId, JobOutcome>,
+    /// Tasks that end here, and whether well.
+    over: BTreeMap<TaskId, Standing>,
+    /// Tasks that wait again after an attempt that ends here.
+    again: BTreeSet<TaskId>,
 }
 
 #[derive(Default)]
@@ -38,7 +43,8 @@ struct Ended {
     /// The latest of their ends.
     last: Timestamp,
     /// The failed ones.
-    failed: BTreeMap<TaskNumber, AttemptOutcome>,
+    failed: BTreeMap<TaskId, AttemptOutcome>,
+    finished: u32,
 }
 
 impl<'a> Ledger<'a> {
@@ -52,6 +58,8 @@ impl<'a> Ledger<'a> {
             released: BTreeSet::new(),
             concluded: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            over: BTreeMap::new(),
+            again: BTreeSet::new(),
         }
     }
 
@@ -68,15 +76,61 @@ impl<'a> Ledger<'a> {
         self.stopping.insert(job, outcome);
     }
 
-    /// The task is over since `at`, which is when its process ended and not when that was told.
+    /// Looks whether the job has come to its end, although nothing of it ends here.
+    pub(super) fn settle_job(&mut self, job: JobId) {
+        self.ended.entry(job).or_default();
+    }
+
+    /// The task is over since `at`, which is when its process ended and not when that was told. Only its first end in a
+    /// decision counts.
     pub(super) fn end_task(&mut self, task: TaskId, outcome: TaskOutcome, at: Timestamp) {
+        let standing = match &outcome {
+            TaskOutcome::Finished => Standing::Good,
+            TaskOutcome::Failed { .. } | TaskOutcome::Canceled => Standing::Bad,
+        };
+        if self.over.insert(task, standing).is_some() {
+            return;
+        }
         let ended = self.ended.entry(task.job).or_default();
         ended.count += 1;
         ended.last = ended.last.max(at);
-        if let TaskOutcome::Failed { cause } = &outcome {
-            ended.failed.insert(task.number, cause.clone());
+        match &outcome {
+            TaskOutcome::Finished => ended.finished += 1,
+            TaskOutcome::Failed { cause } => drop(ended.failed.insert(task, cause.clone())),
+            TaskOutcome::Canceled => {}
         }
         self.events.push(Event::TaskEnded { task, outcome, at });
+    }
+
+    /// Whether the end of a task is decided here.
+    pub(super) fn is_over(&self, task: TaskId) -> bool {
+        self.over.contains_key(&task)
+    }
+
+    /// Tasks that end here and not well.
+    pub(super) fn spoiled(&self) -> impl Iterator<Item = TaskId> {
+        let bad = self.over.iter().filter(|(_, standing)| **standing == Standing::Bad);
+        bad.map(|(task, _)| *task)
+    }
+
+    /// Tasks that wait again after an attempt that ends here, unless they are over all the same.
+    pub(super) fn again(&self) -> impl Iterator<Item = TaskId> {
+        self.again.iter().copied().filter(|task| !self.is_over(*task))
+    }
+
+    /// Jobs that are to end with their first failure, which is here, with the words for it.
+    pub(super) fn failing(&self) -> Vec<(JobId, String)> {
+        let at_once = |job: &JobRow| {
+            job.spec.fail_on_task_failure && matches!(job.state, JobState::Queued | JobState::Running { .. })
+        };
+        let undecided = self
+            .ended
+            .iter()
+            .filter(|(id, _)| !self.stopping.contains_key(id) && self.cluster.job(**id).is_some_and(at_once));
+        let first = undecided.filter_map(|(id, ended)| Some((*id, ended.failed.first_key_value()?)));
+        first
+            .map(|(id, (task, cause))| (id, format!("task {} {}", within(*task), self.words(*task, cause))))
+            .collect()
     }
 
     /// A node holds nothing of the attempt any more.
@@ -105,15 +159,17 @@ impl<'a> Ledger<'a> {
         if self.concluded.contains_key(&attempt.id) {
             return;
         }
-        let verdict = self.cluster.task(attempt.task).map(|task| verdict(task, &outcome));
+        let verdict = self.verdict(attempt, &outcome);
         self.events.push(Event::AttemptEnded {
             attempt: attempt.id,
             outcome,
             at,
         });
         let fate = match verdict {
-            Some(Verdict::Again) => {
-                self.events.push(Event::TaskRequeued { task: attempt.task });
+            Some(Verdict::Again { asked }) => {
+                let task = attempt.task;
+                self.events.push(Event::TaskRequeued { task, asked });
+                self.again.insert(task);
                 Fate::Requeued
             }
             Some(Verdict::Over(outcome)) => {
@@ -131,6 +187,7 @@ impl<'a> Ledger<'a> {
     }
 
     pub(super) fn close(mut self, answer: Answer) -> Decision {
+        consequence::follow(&mut self);
         self.end_jobs();
         self.empty_nodes();
         Decision {
@@ -164,7 +221,9 @@ impl<'a> Ledger<'a> {
         let outcome = match (decided, &job.state) {
             (Some(outcome), _) => outcome,
             (None, JobState::Canceling { outcome, .. }) => outcome.clone(),
-            _ => self.sum_up(id, &ended),
+            (None, JobState::Configuring) => return,
+            (None, _) if job.spec.run_until_canceled => return,
+            (None, _) => self.sum_up(id, &ended),
         };
         let at = if ended.count > 0 { ended.last } else { self.now.wall };
         self.events.push(Event::JobEnded { job: id, outcome, at });
@@ -172,7 +231,8 @@ impl<'a> Ledger<'a> {
 
     /// How a job ended whose tasks all ended by themselves.
     fn sum_up(&self, id: JobId, ended: &Ended) -> JobOutcome {
-        let before = self.cluster.job(id).map_or(0, |job| job.counts.failed as usize);
+        let counts = self.cluster.job(id).map(|job| job.counts).unwrap_or_default();
+        let before = counts.failed as usize;
         let failures = before + ended.failed.len();
         let earlier = self
             .cluster
@@ -182,16 +242,22 @@ impl<'a> Ledger<'a> {
                 TaskState::Ended {
                     outcome: TaskOutcome::Failed { cause },
                     ..
-                } => Some((task.id.number, cause)),
+                } => Some((task.id, cause)),
                 _ => None,
             });
         let first = earlier
             .into_iter()
-            .chain(ended.failed.iter().map(|(number, cause)| (*number, cause)));
-        let Some((number, cause)) = first.min_by_key(|(number, _)| *number) else {
-            return JobOutcome::Finished;
+            .chain(ended.failed.iter().map(|(task, cause)| (*task, cause)));
+        let Some((task, cause)) = first.min_by_key(|(task, _)| *task) else {
+            let none_finished = counts.finished + ended.finished == 0 && counts.total() > 0;
+            return if none_finished {
+                let reason = "all its tasks were canceled".to_owned();
+                JobOutcome::Failed { reason }
+            } else {
+                JobOutcome::Finished
+            };
         };
-        let mut reason = format!("task {number} {}", self.words(TaskId { job: id, number }, cause));
+        let mut reason = format!("task {} {}", within(task), self.words(task, cause));
         if failures > 1 {
             reason.push_str(&format!(", and {} more failed", counted(failures - 1, "task")));
         }
@@ -233,7 +299,8 @@ impl<'a> Ledger<'a> {
                 .cluster
                 .node(node)
                 .is_some_and(|row| row.admin == AdminState::Draining);
-            if draining && self.cluster.attempts_on(node).count() == released {
+            let removed = || self.events.contains(&Event::NodeRemoved { node });
+            if draining && !removed() && self.cluster.attempts_on(node).count() == released {
                 self.events.push(Event::NodeSwitched {
                     node,
                     admin: AdminState::Offline,
@@ -253,23 +320,51 @@ pub(super) enum Fate {
 }
 
 enum Verdict {
-    Again,
+    Again { asked: bool },
     Over(TaskOutcome),
 }
 
-/// What becomes of a task whose attempt is over: a node's fault never counts as the user's error while it may be retried.
-fn verdict(task: &TaskRow, outcome: &AttemptOutcome) -> Verdict {
-    if let TaskState::Stopping { outcome, .. } = &task.state {
-        return Verdict::Over(outcome.clone());
+impl Ledger<'_> {
+    /// What becomes of the task of an attempt that is over: a node's fault never counts as the user's error while it may be
+    /// retried. Nothing is tried again that a silent node may run still.
+    fn verdict(&self, attempt: &AttemptRow, outcome: &AttemptOutcome) -> Option<Verdict> {
+        let task = self.cluster.task(attempt.task)?;
+        let may_run_still = matches!(outcome, AttemptOutcome::NodeLost { .. }) && !attempt.rerunnable;
+        let failed = |cause: &AttemptOutcome| Verdict::Over(TaskOutcome::Failed { cause: cause.clone() });
+        if let TaskState::Stopping {
+            outcome: due, again, ..
+        } = &task.state
+        {
+            return Some(match (again, may_run_still) {
+                (false, _) => Verdict::Over(due.clone()),
+                (true, false) => Verdict::Again { asked: true },
+                (true, true) => failed(outcome),
+            });
+        }
+        Some(match outcome {
+            AttemptOutcome::Exited { code } if self.counts_as_success(task, *code) => {
+                Verdict::Over(TaskOutcome::Finished)
+            }
+            AttemptOutcome::NodeLost { .. } | AttemptOutcome::Fenced
+                if !may_run_still && self.cluster.may_rerun(task) =>
+            {
+                Verdict::Again { asked: false }
+            }
+            cause => failed(cause),
+        })
     }
-    match outcome {
-        AttemptOutcome::Exited { code: 0 } => Verdict::Over(TaskOutcome::Finished),
-        AttemptOutcome::NodeLost { .. } | AttemptOutcome::Fenced if may_rerun(task) => Verdict::Again,
-        cause => Verdict::Over(TaskOutcome::Failed { cause: cause.clone() }),
+
+    fn counts_as_success(&self, task: &TaskRow, code: i32) -> bool {
+        let of_job = || self.cluster.job(task.id.job)?.spec.valid_exit_codes.as_ref();
+        let codes = task.spec.valid_exit_codes.as_ref().or_else(of_job);
+        codes.map_or(code == 0, |codes| codes.contains(code))
     }
 }
 
-/// Whether a task may be started once more. Until it may not, its node ends it with the fencing lease.
-pub(crate) const fn may_rerun(task: &TaskRow) -> bool {
-    task.spec.rerunnable && task.requeues < task.spec.max_requeues
+/// A task as its own job speaks of it: `3`, `3.7`.
+pub(super) fn within(task: TaskId) -> String {
+    match task.step {
+        Some(step) => format!("{}.{step}", task.number),
+        None => task.number.to_string(),
+    }
 }

@@ -6,31 +6,38 @@
 use proto::client::Refusal;
 use proto::control::{HeldState, Hello};
 use proto::event::Event;
-use proto::ids::NodeId;
+use proto::ids::{KeyHash, NodeId};
 use proto::model::attempt::{AttemptPhase, AttemptRow};
 use proto::model::node::{Liveness, NodeRow};
 use proto::model::task::AttemptOutcome;
+use proto::units::Timestamp;
 
 use super::attempt::{adopt, end_without};
 use super::ledger::Ledger;
 use crate::action::Action;
-use crate::refusal::{invalid, not_found};
+use crate::refusal::{forbidden, invalid, not_found};
 
 /// The most cores that a node may say it has; slots are counted in 32 bits over many nodes.
 const MAX_CORES: u32 = 65_536;
 
-pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
-    let row = checked(ledger, node, hello)?;
+/// How much a node's clock may move against ours before a hello is worth telling for that alone.
+const CLOCK_NOISE_MS: u64 = 1000;
+
+pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, key: KeyHash, hello: &Hello) -> Result<(), Refusal> {
+    let row = checked(ledger, node, key, hello)?;
+    let clock_ahead_ms = hello.clock.map(|clock| ahead(clock, ledger.now.wall));
     let up = matches!(row.liveness, Liveness::Up { .. });
     let same = row.boot == Some(hello.boot)
         && row.inventory.as_ref() == Some(&hello.inventory)
-        && row.peer == Some(hello.peer);
+        && row.peer == Some(hello.peer)
+        && same_clock(row.clock_ahead_ms, clock_ahead_ms);
     if !(up && same) {
         ledger.push(Event::NodeUp {
             node,
             boot: hello.boot,
             inventory: hello.inventory.clone(),
             peer: hello.peer,
+            clock_ahead_ms,
             at: ledger.now.wall,
         });
     }
@@ -56,13 +63,41 @@ pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, hello: &Hello) -> Res
     Ok(())
 }
 
-fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, hello: &Hello) -> Result<&'a NodeRow, Refusal> {
+/// How far a node's clock is ahead of ours, in milliseconds.
+fn ahead(clock: Timestamp, now: Timestamp) -> i64 {
+    let distance = |a: Timestamp, b: Timestamp| i64::try_from(a.since(b).0).unwrap_or(i64::MAX);
+    distance(clock, now).saturating_sub(distance(now, clock))
+}
+
+fn same_clock(before: Option<i64>, now: Option<i64>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => before.abs_diff(now) < CLOCK_NOISE_MS,
+        (before, now) => before == now,
+    }
+}
+
+/// The row of a node whose certificate is good. One of an older release has no key in its row, and is believed.
+pub(super) fn certified<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash) -> Result<&'a NodeRow, Refusal> {
     let Some(row) = ledger.cluster.node(node) else {
         return Err(not_found(
-            format!("node {node} is not part of this cluster"),
+            format!("node {node} is not part of this cluster, or was removed"),
             "remove its folder and let it join with a new token",
         ));
     };
+    if row.key.is_some_and(|known| known != key) {
+        return Err(forbidden(
+            format!(
+                "the certificate of node '{}' is void: a node of that name joined later with another key",
+                row.name
+            ),
+            "if this is the right machine, remove its folder and let it join with a new token",
+        ));
+    }
+    Ok(row)
+}
+
+fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash, hello: &Hello) -> Result<&'a NodeRow, Refusal> {
+    let row = certified(ledger, node, key)?;
     if row.name != hello.name {
         return Err(invalid(
             format!(
@@ -85,7 +120,7 @@ fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, hello: &Hello) -> Result<&'a N
 }
 
 /// An attempt ends because a node that it needs is gone with its part of it. A gang ends as a whole.
-fn lose(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: NodeId, reason: &str) {
+pub(super) fn lose(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: NodeId, reason: &str) {
     let primary = attempt.primary() == Some(node);
     match attempt.phase {
         AttemptPhase::Releasing => ledger.release(attempt.id, node),

@@ -4,10 +4,20 @@
 mod admin;
 mod attempt;
 mod cancel;
+mod check;
+mod consequence;
+mod depend;
+mod job;
 mod join;
+mod leave;
 mod ledger;
 mod liveness;
+mod modify;
+mod requeue;
+mod settings;
 mod submit;
+mod task;
+mod users;
 
 use proto::client::Refusal;
 use proto::model::owner::{Caller, Role};
@@ -17,7 +27,7 @@ use crate::cluster::Cluster;
 use crate::input::{Answer, Decision, Input};
 use crate::refusal::forbidden;
 use ledger::Ledger;
-pub(crate) use ledger::may_rerun;
+pub(crate) use submit::check_submission;
 
 /// What follows from an input. Repeating an input that was decided and applied gives no further events.
 ///
@@ -38,9 +48,50 @@ pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Re
             force,
             message,
         } => cancel::cancel(&mut ledger, caller, *job, *force, message)?,
-        Input::SwitchNodes { caller, nodes, admin } => {
+        Input::SwitchNodes {
+            caller,
+            nodes,
+            admin,
+            requeue,
+        } => {
             require(caller, Role::Operator, "switch nodes on and off")?;
-            admin::switch(&mut ledger, nodes, *admin)?
+            admin::switch(&mut ledger, nodes, *admin, *requeue)?
+        }
+        Input::RemoveNodes { caller, nodes, force } => {
+            require(caller, Role::Administrator, "remove nodes")?;
+            leave::remove(&mut ledger, nodes, *force)?
+        }
+        Input::AddUser {
+            caller,
+            user,
+            ids,
+            role,
+        } => {
+            require(caller, Role::Administrator, "add users")?;
+            users::add(&mut ledger, user, *ids, *role)?
+        }
+        Input::RemoveUser { caller, user } => {
+            require(caller, Role::Administrator, "remove users")?;
+            users::remove(&mut ledger, user)?
+        }
+        Input::RevokeCredential { caller, user, key } => users::revoke(&mut ledger, caller, user, key)?,
+        Input::MakeLogin { caller, user, token } => users::make_login(&mut ledger, caller, user, token)?,
+        Input::Login {
+            secret_hash,
+            credential,
+        } => users::login(&mut ledger, secret_hash, credential)?,
+        Input::RenewCredential { caller, credential } => users::renew(&mut ledger, caller, credential)?,
+        Input::SetSettings {
+            caller,
+            env,
+            parameters,
+        } => {
+            require(
+                caller,
+                Role::Administrator,
+                "set the cluster's variables and parameters",
+            )?;
+            settings::set(&mut ledger, env, parameters)?
         }
         Input::AddToGroup { caller, group, nodes } => {
             require(caller, Role::Operator, "change node groups")?;
@@ -54,9 +105,19 @@ pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Re
             require(caller, Role::Administrator, "make join tokens")?;
             join::make_token(&mut ledger, token)?
         }
-        Input::Join { secret_hash, name } => join::join(&mut ledger, secret_hash, name)?,
-        Input::NodeUp { node, hello } => {
-            liveness::hello(&mut ledger, *node, hello)?;
+        Input::Join {
+            secret_hash,
+            name,
+            key,
+            certificate_ends,
+        } => join::join(&mut ledger, secret_hash, name, *key, *certificate_ends)?,
+        Input::Renew {
+            node,
+            key,
+            certificate_ends,
+        } => join::renew(&mut ledger, *node, *key, *certificate_ends)?,
+        Input::NodeUp { node, key, hello } => {
+            liveness::hello(&mut ledger, *node, *key, hello)?;
             Answer::None
         }
         Input::Heard { node } => {
@@ -71,9 +132,44 @@ pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Re
             attempt::report(&mut ledger, *node, *boot, report);
             Answer::None
         }
+        Input::NewJob {
+            caller,
+            submission,
+            job,
+        } => submit::create(&mut ledger, caller, *submission, job)?,
+        Input::AddTasks {
+            caller,
+            submission,
+            job,
+            tasks,
+            stored,
+        } => submit::add(&mut ledger, caller, *submission, *job, tasks, stored.as_deref())?,
+        Input::SubmitJob { caller, job } => submit::put_into_queue(&mut ledger, caller, *job)?,
+        Input::ModifyJob { caller, job, change } => modify::modify(&mut ledger, caller, *job, change)?,
+        Input::CloneJob {
+            caller,
+            submission,
+            job,
+            stored,
+        } => submit::clone(&mut ledger, caller, *submission, *job, stored.as_deref())?,
+        Input::RequeueJob { caller, job, stored } => {
+            requeue::requeue_job(&mut ledger, caller, *job, stored.as_deref())?
+        }
+        Input::FinishJob { caller, job, message } => cancel::finish(&mut ledger, caller, *job, message)?,
+        Input::CancelTasks {
+            caller,
+            tasks,
+            force,
+            message,
+        } => task::cancel(&mut ledger, caller, tasks, *force, message)?,
+        Input::RequeueTasks { caller, tasks, stored } => {
+            requeue::requeue_tasks(&mut ledger, caller, tasks, stored.as_deref())?
+        }
+        Input::FinishTasks { caller, tasks, message } => task::finish(&mut ledger, caller, tasks, message)?,
         Input::Tick => {
             liveness::tick(&mut ledger);
             cancel::enforce_limits(&mut ledger);
+            cancel::end_holds(&mut ledger);
             Answer::None
         }
     };

@@ -2,24 +2,35 @@
 //!
 //! Jobs are served by priority, then by number; tasks of a job by theirs. A task that could run once others end, but not
 //! now, *reserves* the nodes that it may use: later jobs get none of them, so nothing small starves something large. A
-//! task that today's nodes could never hold reserves nothing. Later work does not fill the gaps yet.
+//! task that today's nodes could never hold reserves nothing, and neither does one that waits for its own job to hold less.
+//! Later work does not fill the gaps yet. Commands beside the queue wait for their node to answer and take nothing.
 //!
 //! The pass is bounded by what is free, not by what waits: it ends when every open node is full or reserved, tasks of one
-//! job that ask for the same are looked at once, and jobs that may use the same nodes share one list of candidates.
+//! job that ask for the same are looked at once, and jobs that may use the same nodes share their lists of candidates.
 
+mod budget;
 mod candidates;
 mod choose;
+mod need;
+mod place;
+mod rehearsal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::event::Event;
 use proto::ids::{AttemptId, JobId, NodeId, TaskId};
 use proto::model::attempt::{Held, Share};
+use proto::model::job::{JobSpec, JobState};
+use proto::model::node::Liveness;
 use proto::units::Now;
 
-use crate::cluster::{ClassId, Cluster, Occupancy, Shape, Tenant, WaitingJob};
-use candidates::Candidates;
-pub(crate) use candidates::{Capacity, can_ever};
+use crate::cluster::{Class, ClassId, Cluster, Shape, Tenant};
+pub(crate) use budget::Budget;
+pub(crate) use candidates::Capacity;
+use candidates::Lane;
+pub(crate) use need::{Measure, Need, slots_per_socket};
+use place::Place;
+pub use rehearsal::{Rehearsal, rehearse};
 
 /// Grants, to be applied and stored like any decision. Why the rest waits is told by [`crate::explain`] when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,38 +42,70 @@ pub struct Plan {
 /// Places what can be placed now.
 #[must_use]
 pub fn plan(cluster: &Cluster, now: Now) -> Plan {
-    let mut waiting = cluster.queue().jobs().peekable();
-    if waiting.peek().is_none() || cluster.floor().open().len() == 0 {
+    let queue = cluster.queue();
+    let (mut waiting, mut beside) = (queue.jobs().peekable(), queue.beside().peekable());
+    let nothing = waiting.peek().is_none() || cluster.floor().open().len() == 0;
+    if nothing && beside.peek().is_none() {
         return Plan { events: Vec::new() };
     }
     let mut pass = Pass::new(cluster, now);
+    for (node, tasks) in beside {
+        pass.place_beside(node, tasks);
+    }
     for (id, job) in waiting {
         if pass.left == 0 {
             break;
         }
-        pass.place_job(id, job);
+        if let Some(applicant) = Applicant::of(cluster, id) {
+            pass.place_job(&applicant, job.tasks(), job.kinds());
+        }
     }
     Plan { events: pass.events }
 }
 
-/// A ready node with something free, as far as the pass has come.
-struct Place {
-    node: NodeId,
-    slots: u32,
-    free: u32,
-    occupancy: Occupancy,
-    reserved: bool,
+/// Slots of one place for one task.
+type Part = (usize, u32);
+
+/// A job as the pass sees it.
+#[derive(Clone, Copy)]
+struct Applicant<'a> {
+    id: JobId,
+    spec: &'a JobSpec,
+    class_id: ClassId,
+    class: &'a Class,
+    /// Whether something of it ran before; then it need not wait for the least that it needs as a whole.
+    started: bool,
 }
 
-impl Place {
-    /// Nothing runs there, and every slot is free.
-    fn is_idle(&self) -> bool {
-        self.free == self.slots && self.occupancy == Occupancy::Empty
+impl<'a> Applicant<'a> {
+    fn of(cluster: &'a Cluster, id: JobId) -> Option<Self> {
+        let (job, class_id) = (cluster.job(id)?, cluster.class_of(id)?);
+        Some(Self {
+            id,
+            spec: &job.spec,
+            class_id,
+            class: cluster.class(class_id)?,
+            started: job.state != JobState::Queued,
+        })
+    }
+
+    const fn tenant(&self, task_alone: bool) -> Tenant {
+        Tenant {
+            job: self.id,
+            job_alone: self.spec.exclusive,
+            task_alone,
+        }
     }
 }
 
-/// Slots of one place for one task.
-type Part = (usize, u32);
+/// How the search for one task ended.
+enum Search {
+    Found(Vec<Part>),
+    /// Nothing fits now.
+    Full,
+    /// Its own job holds too much.
+    OverBudget,
+}
 
 struct Pass<'a> {
     cluster: &'a Cluster,
@@ -71,7 +114,7 @@ struct Pass<'a> {
     places: Vec<Place>,
     /// Places that are neither full nor reserved.
     left: usize,
-    classes: BTreeMap<ClassId, Candidates>,
+    lanes: BTreeMap<(ClassId, Measure), Vec<Lane>>,
     next_attempt: AttemptId,
     events: Vec<Event>,
 }
@@ -79,59 +122,110 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(cluster: &'a Cluster, now: Now) -> Self {
         let open = cluster.floor().open().filter_map(|id| cluster.node(id));
-        let places: Vec<Place> = open
-            .map(|row| Place {
-                node: row.id,
-                slots: row.slots,
-                free: cluster.floor().free(row),
-                occupancy: cluster.floor().occupancy(row.id),
-                reserved: false,
-            })
-            .collect();
+        let places: Vec<Place> = open.map(|row| Place::of(cluster, row)).collect();
         Self {
             cluster,
             now,
             left: places.len(),
             places,
-            classes: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             next_attempt: cluster.meta().next_attempt,
             events: Vec::new(),
         }
     }
 
-    fn place_job(&mut self, id: JobId, waiting: &WaitingJob) {
-        let (Some(class), Some(job)) = (self.cluster.class_of(id), self.cluster.job(id)) else {
+    /// Starts commands on a node that answers, whatever else is there.
+    fn place_beside(&mut self, node: NodeId, tasks: &BTreeSet<TaskId>) {
+        let up = self
+            .cluster
+            .node(node)
+            .is_some_and(|row| matches!(row.liveness, Liveness::Up { .. }));
+        for task in tasks.iter().filter(|_| up) {
+            let share = Share {
+                node,
+                slots: 0,
+                held: Held::Yes,
+            };
+            self.grant(*task, vec![share]);
+        }
+    }
+
+    fn place_job(&mut self, job: &Applicant<'_>, tasks: impl Iterator<Item = (TaskId, Shape)>, kinds: usize) {
+        if !job.started && !self.may_begin(job) {
             return;
-        };
-        let mut candidates = match self.classes.remove(&class) {
-            Some(candidates) => candidates,
-            None => Candidates::new(self.cluster, class, &self.places),
-        };
+        }
+        let mut budget = Budget::of(self.cluster, job.id, job.spec.units);
         let mut blocked = BTreeSet::new();
-        for (number, shape) in waiting.tasks() {
-            if self.left == 0 || blocked.len() == waiting.kinds() {
+        for (task, shape) in tasks {
+            if self.left == 0 || blocked.len() == kinds {
                 break;
             }
             if blocked.contains(&shape) {
                 continue;
             }
-            let tenant = Tenant {
-                job: id,
-                job_alone: job.spec.exclusive,
-                task_alone: shape.alone,
-            };
-            match choose::choose(&mut candidates, self.cluster, &self.places, shape.request, tenant) {
-                Some(parts) => self.grant(TaskId { job: id, number }, &parts, tenant),
-                None => {
-                    self.reserve(&mut candidates, shape);
-                    blocked.insert(shape);
+            match self.search(job, shape, budget.as_ref()) {
+                Search::Found(parts) => {
+                    if let Some(budget) = &mut budget {
+                        budget.take(&parts, &self.places);
+                    }
+                    self.place(task, &parts, job.tenant(shape.alone));
+                    continue;
                 }
+                Search::Full => self.reserve(job, Need::of(job.spec, shape)),
+                Search::OverBudget => {}
             }
+            blocked.insert(shape);
         }
-        self.classes.insert(class, candidates);
     }
 
-    fn grant(&mut self, task: TaskId, parts: &[Part], tenant: Tenant) {
+    /// Whether as much is free as a job needs to begin; keeps later jobs off when it is not.
+    fn may_begin(&mut self, job: &Applicant<'_>) -> bool {
+        let Some(units) = job.spec.units else { return true };
+        let need = Need::exactly(units.min);
+        let tenant = job.tenant(false);
+        let mut lanes = self.take_lanes(job, need.measure());
+        let enough = lanes.iter_mut().any(|lane| {
+            let admits = |place: &Place| place.occupancy.admits(tenant);
+            lane.capacity(self.cluster, job.class).can_ever(need)
+                && lane.free(&self.places, admits) >= u64::from(need.least)
+        });
+        self.lanes.insert((job.class_id, need.measure()), lanes);
+        if !enough {
+            self.reserve(job, need);
+        }
+        enough
+    }
+
+    fn search(&mut self, job: &Applicant<'_>, shape: Shape, budget: Option<&Budget>) -> Search {
+        let need = Need::of(job.spec, shape);
+        let Some(need) = budget.map_or(Some(need), |budget| budget.bound(need)) else {
+            return Search::OverBudget;
+        };
+        let tenant = job.tenant(shape.alone);
+        let mut lanes = self.take_lanes(job, need.measure());
+        let places = &self.places;
+        let admits = |place: &Place| place.occupancy.admits(tenant) && budget.is_none_or(|budget| budget.admits(place));
+        let found = lanes
+            .iter_mut()
+            .find_map(|lane| choose::choose(lane, (self.cluster, job.class), places, need, admits));
+        let found = match (found, budget) {
+            (Some(parts), Some(budget)) if !budget.affords(&parts, places) => Search::OverBudget,
+            (Some(parts), _) => Search::Found(parts),
+            // It may use nodes of its own job only: others must not wait for these.
+            (None, Some(budget)) if budget.is_tied() => Search::OverBudget,
+            (None, _) => Search::Full,
+        };
+        self.lanes.insert((job.class_id, need.measure()), lanes);
+        found
+    }
+
+    fn take_lanes(&mut self, job: &Applicant<'_>, measure: Measure) -> Vec<Lane> {
+        self.lanes
+            .remove(&(job.class_id, measure))
+            .unwrap_or_else(|| Lane::all(self.cluster, job.class, &self.places, measure))
+    }
+
+    fn place(&mut self, task: TaskId, parts: &[Part], tenant: Tenant) {
         let mut shares = Vec::with_capacity(parts.len());
         for (index, slots) in parts {
             let place = &mut self.places[*index];
@@ -146,6 +240,10 @@ impl<'a> Pass<'a> {
                 held: Held::Yes,
             });
         }
+        self.grant(task, shares);
+    }
+
+    fn grant(&mut self, task: TaskId, shares: Vec<Share>) {
         let attempt = self.next_attempt;
         self.next_attempt = AttemptId(attempt.0.saturating_add(1));
         self.events.push(Event::Granted {
@@ -157,25 +255,27 @@ impl<'a> Pass<'a> {
     }
 
     /// Keeps later tasks off the nodes that this one waits for.
-    fn reserve(&mut self, candidates: &mut Candidates, shape: Shape) {
-        if candidates.is_empty() {
-            return;
-        }
-        let capacity = candidates.capacity(self.cluster);
-        if !can_ever(capacity, shape.request) {
-            return;
-        }
-        let least = capacity.least_slots(shape.request);
-        for index in candidates.take_all(&self.places) {
-            let place = &mut self.places[index];
-            if place.slots < least {
-                candidates.put_back(index, place);
-            } else if !place.reserved {
-                place.reserved = true;
-                if place.free > 0 {
-                    self.left -= 1;
+    fn reserve(&mut self, job: &Applicant<'_>, need: Need) {
+        let measure = need.measure();
+        let mut lanes = self.take_lanes(job, measure);
+        for lane in lanes.iter_mut().filter(|lane| !lane.is_empty()) {
+            let capacity = lane.capacity(self.cluster, job.class);
+            if !capacity.can_ever(need) {
+                continue;
+            }
+            let least = capacity.least_units(need);
+            for index in lane.take_all(&self.places) {
+                let place = &mut self.places[index];
+                if place.units(measure) < least {
+                    lane.put_back(index, place);
+                } else if !place.reserved {
+                    place.reserved = true;
+                    if place.free > 0 {
+                        self.left -= 1;
+                    }
                 }
             }
         }
+        self.lanes.insert((job.class_id, measure), lanes);
     }
 }

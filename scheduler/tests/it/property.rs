@@ -8,14 +8,16 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proto::control::{HeldAttempt, HeldState, Order, Report, Timing};
 use proto::ids::{AttemptId, BootId, JobId, NodeId, SubmissionId, TaskId};
-use proto::model::job::{JobSpec, Priority};
+use proto::model::job::{JobRow, JobSpec, JobState, Priority};
 use proto::model::node::{AdminState, Liveness};
 use proto::model::task::{AttemptOutcome, Request, TaskSpec};
 use proto::stored::{Row, RowKey};
 use proto::units::{Millis, Monotonic};
-use scheduler::{Action, Input, Settings};
+use scheduler::{Action, Answer, Input, Settings};
 
 use crate::checker::Checker;
+use crate::errands::{Errand, errand};
+use crate::wants::{GROUPS, SOCKETS, Want, want};
 use crate::world::{Round, World, hello, root, user};
 
 const NODES: u32 = 4;
@@ -31,6 +33,7 @@ enum Step {
         exclusive: bool,
         alone: bool,
         limit: bool,
+        want: Want,
     },
     Cancel {
         job: u64,
@@ -60,8 +63,13 @@ enum Step {
     Switch {
         node: usize,
         online: bool,
+        requeue: bool,
+    },
+    Remove {
+        node: usize,
     },
     KillHead,
+    Errand(Errand),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -77,9 +85,10 @@ fn step() -> impl Strategy<Value = Step> {
         -1..2i32,
         prop::array::uniform4(any::<bool>()),
         any::<bool>(),
+        want(),
     )
         .prop_map(
-            |(request, tasks, priority, [rerunnable, exclusive, alone, rarely], limit)| Step::Submit {
+            |(request, tasks, priority, [rerunnable, exclusive, alone, rarely], limit, want)| Step::Submit {
                 request,
                 tasks,
                 priority,
@@ -87,6 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
                 exclusive: exclusive && rarely,
                 alone: alone && rarely,
                 limit: limit && rarely,
+                want,
             },
         );
     prop_oneof![
@@ -98,8 +108,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => node.clone().prop_map(|node| Step::Reboot { node }),
         5 => (node.clone(), 0..2i32).prop_map(|(node, code)| Step::Finish { node, code }),
         6 => (node.clone(), any::<bool>()).prop_map(|(node, twice)| Step::Deliver { node, twice }),
-        1 => (node, any::<bool>()).prop_map(|(node, online)| Step::Switch { node, online }),
+        1 => (node.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(node, online, requeue)| Step::Switch { node, online, requeue }),
+        1 => node.prop_map(|node| Step::Remove { node }),
         1 => Just(Step::KillHead),
+        8 => errand().prop_map(Step::Errand),
     ]
 }
 
@@ -164,7 +177,8 @@ impl Simulation {
         };
         for number in 0..NODES {
             let name = format!("n{number}");
-            let id = new.world.join(&name, "p", &[]);
+            let id = new.world.join(&name, "p", GROUPS[number as usize]);
+            new.checker.joined(id, GROUPS[number as usize]);
             let acknowledged = new.world.now.monotonic;
             let node = Node {
                 id,
@@ -191,21 +205,24 @@ impl Simulation {
                 exclusive,
                 alone,
                 limit,
+                want,
             } => {
                 let mut task = TaskSpec::of_command(vec!["true".to_owned()]);
                 (task.request, task.rerunnable, task.exclusive) = (request, rerunnable, alone);
                 let priority = Priority::new(priority).expect("in range");
                 let runtime_limit = limit.then(|| Millis::from_seconds(90));
-                let job = JobSpec {
+                let mut job = JobSpec {
                     priority,
                     exclusive,
                     runtime_limit,
                     ..JobSpec::default()
                 };
+                let nodes: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+                want.write(&mut job, &mut task, &nodes);
                 self.submissions += 1;
                 let submission = SubmissionId(self.submissions);
                 let input = Input::Submit {
-                    caller: user("ann"),
+                    caller: if want.is_privileged() { root() } else { user("ann") },
                     submission,
                     job: Box::new(job),
                     tasks: vec![task; tasks],
@@ -242,7 +259,7 @@ impl Simulation {
             }
             Step::Finish { node, code } => self.finish(node, code),
             Step::Deliver { node, twice } => self.deliver(node, twice),
-            Step::Switch { node, online } => {
+            Step::Switch { node, online, requeue } => {
                 let admin = if online {
                     AdminState::Online
                 } else {
@@ -254,8 +271,11 @@ impl Simulation {
                     caller: root(),
                     nodes: vec![name],
                     admin,
+                    requeue,
                 }));
             }
+            Step::Remove { node } => self.remove(node),
+            Step::Errand(errand) => self.run_errand(&errand),
             Step::KillHead => {
                 self.world.restart();
                 for node in &mut self.nodes {
@@ -263,6 +283,43 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    fn run_errand(&mut self, errand: &Errand) {
+        self.submissions += 1;
+        let input = errand.input(&self.world, SubmissionId(self.submissions));
+        let first = self.round(&input).answer;
+        if let Ok(Answer::Added { .. } | Answer::Submitted { .. }) = first {
+            let again = self.round(&input);
+            assert_eq!(again.events, [], "a repeated submission changes nothing");
+            assert!(matches!(
+                again.answer,
+                Ok(Answer::Added { repeated: true, .. } | Answer::Submitted { repeated: true, .. })
+            ));
+        }
+    }
+
+    /// An administrator takes a node out, having ended what it runs, and lets it join anew.
+    fn remove(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        node.held.clear();
+        node.reports.clear();
+        node.boot += 1;
+        let name = node.name.clone();
+        let removed = self.round(&Input::RemoveNodes {
+            caller: root(),
+            nodes: vec![name.parse().expect("a name")],
+            force: true,
+        });
+        removed.answer.expect("a node that is there is removed");
+        let old = self.nodes[index].id;
+        assert!(self.world.cluster.node(old).is_none() && self.world.cluster.slots_held(old) == 0);
+        let id = self.world.join(&name, "p", GROUPS[index]);
+        assert_ne!(id, old, "numbers are not given twice");
+        self.checker.joined(id, GROUPS[index]);
+        let node = &mut self.nodes[index];
+        node.id = id;
+        node.connected = false;
     }
 
     fn round(&mut self, input: &Input) -> Round {
@@ -276,14 +333,14 @@ impl Simulation {
 
     fn act(&mut self, action: &Action) {
         let id = match action {
-            Action::Order { node, .. } | Action::Disconnect { node, .. } => *node,
+            Action::Order { node, .. } | Action::Disconnect { node, .. } | Action::Remove { node, .. } => *node,
         };
         let index = self.nodes.iter().position(|node| node.id == id).expect("a node");
         if !self.nodes[index].connected {
             return; // Lost; its next hello brings it again.
         }
         match action {
-            Action::Disconnect { .. } => self.nodes[index].connected = false,
+            Action::Disconnect { .. } | Action::Remove { .. } => self.nodes[index].connected = false,
             Action::Order { order, .. } => self.obey(index, order),
         }
     }
@@ -352,6 +409,8 @@ impl Simulation {
         let at = self.world.now.wall;
         let node = &mut self.nodes[index];
         let mut hello = hello(&node.name, SLOTS, node.boot);
+        hello.inventory.sockets = SOCKETS[index];
+        hello.inventory.memory_bytes <<= index;
         for (attempt, part) in &node.held {
             let state = match (part.over, part.runs) {
                 (true, _) => HeldState::Ended,
@@ -475,10 +534,22 @@ impl Simulation {
             caller: root(),
             nodes: Vec::new(),
             admin: AdminState::Online,
+            requeue: false,
         };
         drop(self.round(&all)); // Refused when all are online.
         for index in 0..self.nodes.len() {
             self.connect(index);
+        }
+        let kept = |job: &&JobRow| job.state == JobState::Configuring || job.spec.run_until_canceled;
+        let kept: Vec<JobId> = self.world.cluster.jobs().filter(kept).map(|job| job.id).collect();
+        for job in kept {
+            // One that is being ended already says so in a note.
+            drop(self.round(&Input::CancelJob {
+                caller: root(),
+                job,
+                force: false,
+                message: String::new(),
+            }));
         }
         for _ in 0..1000 {
             if self.world.cluster.jobs().count() == 0 && self.world.cluster.attempts().count() == 0 {

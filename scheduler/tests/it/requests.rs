@@ -1,15 +1,16 @@
 //! Requests that are refused: each says what was asked, what is wrong and what to do, and changes nothing.
 
 use proto::client::{MAX_TASKS, RefusalCode};
-use proto::ids::{NodeName, PoolName, SubmissionId};
-use proto::model::job::JobSpec;
+use proto::ids::{NodeId, NodeName, PoolName, SubmissionId};
+use proto::model::job::{JobKind, JobSpec};
 use proto::model::owner::Role;
-use proto::model::task::{MAX_COMMAND_BYTES, TaskSpec};
+use proto::model::sweep::Sweep;
+use proto::model::task::{Interactive, MAX_COMMAND_BYTES, Request, TaskSpec};
 use proto::stored::TokenRow;
-use proto::units::Millis;
+use proto::units::{Millis, Timestamp};
 use scheduler::{Answer, Input, Settings};
 
-use crate::world::{World, hello, root, user};
+use crate::world::{World, hello, key, root, user};
 
 fn submit(change: impl FnOnce(&mut JobSpec, &mut Vec<TaskSpec>)) -> Input {
     let (mut job, mut tasks) = (JobSpec::default(), vec![TaskSpec::of_command(vec!["true".to_owned()])]);
@@ -23,7 +24,7 @@ fn submit(change: impl FnOnce(&mut JobSpec, &mut Vec<TaskSpec>)) -> Input {
 }
 
 #[track_caller]
-fn refused(world: &mut World, input: &Input, says: &str) {
+pub(crate) fn refused(world: &mut World, input: &Input, says: &str) {
     let before = world.cluster.sequence();
     let refusal = world.round(input).answer.expect_err("a refusal");
     assert!(refusal.to_string().contains(says), "{refusal}");
@@ -116,6 +117,8 @@ fn tokens_end_and_are_counted() {
     let join = |name: &str, hash: &str| Input::Join {
         secret_hash: hash.to_owned(),
         name: NodeName::new(name).expect("a node name"),
+        key: key(77),
+        certificate_ends: Timestamp(u64::MAX),
     };
     refused(&mut world, &join("n0", "abc"), "does not know the join token");
     let none = Input::MakeToken {
@@ -179,15 +182,68 @@ fn a_hello_must_be_that_of_its_certificate() {
             &mut world,
             &Input::NodeUp {
                 node,
+                key: key(1),
                 hello: Box::new(hello),
             },
             says,
         );
     }
     let stranger = Input::NodeUp {
-        node: proto::ids::NodeId(9),
+        node: NodeId(9),
+        key: key(1),
         hello: Box::new(hello("n0", 4, 1)),
     };
     let refusal = world.round(&stranger).answer.expect_err("a refusal");
     assert_eq!(refusal.code, RefusalCode::NotFound);
+}
+
+#[test]
+fn what_tasks_carry_is_bounded() {
+    let mut world = World::new(Settings::default());
+    let cases = [
+        (
+            submit(|_, tasks| tasks[0].script = Some("x".repeat(65 * 1024))),
+            "the script has 66560 bytes, and 65536 are the most",
+        ),
+        (
+            submit(|_, tasks| tasks[0].script = Some(String::new())),
+            "the script is empty",
+        ),
+        (
+            submit(|_, tasks| tasks[0].depends_on = (0..65).map(|n| format!("t{n}")).collect()),
+            "65 tasks to wait for are named, and 64 are the most",
+        ),
+        (
+            submit(|_, tasks| tasks[0].stdin = Some(String::new())),
+            "the path of stdin is empty",
+        ),
+        (
+            submit(|_, tasks| {
+                tasks[0].script = Some("x".repeat(60 * 1024));
+                tasks[0].sweep = Some(Sweep::new(1, 5000, 1).expect("a sweep"));
+            }),
+            "MiB together, and 256 are the most",
+        ),
+        (
+            submit(|_, tasks| tasks[0].request = Request::Beside { node: NodeId(1) }),
+            "a place beside the queue is asked for in a job of the queue",
+        ),
+        (
+            submit(|job, tasks| {
+                job.kind = JobKind::Admin;
+                tasks[0].request = Request::Beside { node: NodeId(1) };
+            }),
+            "'ann' may not run commands beside the queue: that takes the role operator, not user",
+        ),
+        (
+            submit(|_, tasks| {
+                tasks[0].interactive = Some(Interactive { terminal: true });
+                tasks[0].request = Request::Nodes { count: 2 };
+            }),
+            "an interactive task with several nodes is asked for",
+        ),
+    ];
+    for (input, says) in cases {
+        refused(&mut world, &input, says);
+    }
 }

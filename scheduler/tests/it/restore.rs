@@ -11,6 +11,7 @@ use crate::world::{World, hello, user};
 const TASK: TaskId = TaskId {
     job: JobId(1),
     number: TaskNumber(1),
+    step: None,
 };
 
 /// A node that runs the only task of a job.

@@ -11,6 +11,7 @@
 //! > tick 5s         heartbeats of all that answer, every 5 s
 //! > cancel 1 force as=bob       > online n0 n1       > offline        > group add g n0      > group remove g
 //! > restart         the head node is killed         > why 1           > show
+//! > rehearse cores=4        what a submission would become (words as in `submit`)
 //! ```
 
 use std::collections::BTreeSet;
@@ -26,10 +27,12 @@ use proto::model::job::{JobOutcome, JobSpec, JobState, Priority};
 use proto::model::node::{AdminState, Liveness};
 use proto::model::owner::Caller;
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskSpec, TaskState};
+use proto::model::why::Why;
 use proto::units::Millis;
 use scheduler::{Action, Answer, Input, Settings};
 
 use crate::world::{Round, World, hello, root, user};
+use crate::{wishes, work};
 
 #[test]
 #[expect(
@@ -99,6 +102,7 @@ impl Story {
         match words.verb() {
             "node" => self.nodes(words),
             "submit" => self.submit(words),
+            "rehearse" => self.rehearse(words),
             "started" | "ended" | "released" => self.report(words),
             "lose" => self.lose(words),
             "silence" => self
@@ -117,18 +121,24 @@ impl Story {
                 };
                 self.input(&input);
             }
-            "online" | "offline" => {
-                let admin = if words.verb() == "online" {
-                    AdminState::Online
-                } else {
-                    AdminState::Offline
+            "online" | "offline" | "drain" => {
+                let admin = match words.verb() {
+                    "online" => AdminState::Online,
+                    "drain" => AdminState::Draining,
+                    _ => AdminState::Offline,
                 };
                 self.input(&Input::SwitchNodes {
                     caller: words.admin(),
                     nodes: words.names(1),
                     admin,
+                    requeue: words.has("requeue"),
                 });
             }
+            "remove" => self.input(&Input::RemoveNodes {
+                caller: words.admin(),
+                nodes: words.names(1),
+                force: words.has("force"),
+            }),
             "group" => {
                 let group = GroupName::new(words.plain(2)).expect("a group name");
                 let (caller, nodes) = (words.admin(), words.names(3));
@@ -143,8 +153,17 @@ impl Story {
             }
             "why" => self.why(JobId(words.number(1))),
             "show" => self.show(),
-            other => panic!("{}: no command '{other}'", words.file),
+            _ => self.work(words),
         }
+    }
+
+    fn work(&mut self, words: &Words<'_>) {
+        self.submissions += 1;
+        let submission = words
+            .value("id")
+            .map_or(self.submissions, |n| n.parse().expect("an id"));
+        let input = work::input(words, &self.world, SubmissionId(submission), || self.wanted(words));
+        self.input(&input.unwrap_or_else(|| panic!("{}: no command '{}'", words.file, words.verb())));
     }
 
     fn id(&self, name: &NodeName) -> NodeId {
@@ -152,7 +171,8 @@ impl Story {
     }
 
     fn name(&self, node: NodeId) -> String {
-        self.world.cluster.node(node).expect("a node").name.to_string()
+        let row = self.world.cluster.node(node);
+        row.map_or_else(|| format!("node {node}"), |row| row.name.to_string())
     }
 
     fn nodes(&mut self, words: &Words<'_>) {
@@ -163,21 +183,60 @@ impl Story {
         for name in words.names(1) {
             self.world
                 .join(name.as_str(), words.value("pool").unwrap_or("p"), &groups);
-            self.world
-                .node_up(hello(name.as_str(), slots, 1))
-                .answer
-                .expect("a hello");
+            let mut hello = hello(name.as_str(), slots, 1);
+            if let Some(sockets) = words.value("sockets") {
+                hello.inventory.sockets = sockets.parse().expect("a number");
+            }
+            if let Some(mib) = words.value("mib") {
+                hello.inventory.memory_bytes = mib.parse::<u64>().expect("a number") << 20;
+            }
+            self.world.node_up(hello).answer.expect("a hello");
         }
     }
 
     fn submit(&mut self, words: &Words<'_>) {
+        let (job, tasks) = self.wanted(words);
+        self.submissions += 1;
+        let submission = words
+            .value("id")
+            .map_or(self.submissions, |n| n.parse().expect("an id"));
+        self.input(&Input::Submit {
+            caller: words.caller(),
+            submission: SubmissionId(submission),
+            job: Box::new(job),
+            tasks,
+        });
+    }
+
+    fn rehearse(&mut self, words: &Words<'_>) {
+        let (job, tasks) = self.wanted(words);
+        let before = self.world.cluster.sequence();
+        let (cluster, now) = (&self.world.cluster, self.world.now);
+        let rehearsal = scheduler::rehearse(cluster, &words.caller(), &job, &tasks, now);
+        assert_eq!(self.world.cluster.sequence(), before, "a rehearsal changes nothing");
+        match rehearsal {
+            Ok(rehearsal) => {
+                assert_eq!(rehearsal.starts_now, rehearsal.why.is_none());
+                let names: Vec<String> = rehearsal.nodes.iter().map(|node| self.name(*node)).collect();
+                if rehearsal.starts_now {
+                    self.say(format!("would start on {}", names.join(" ")));
+                }
+                if let Some(why) = rehearsal.why {
+                    self.tell_why(&why);
+                }
+            }
+            Err(Refusal { code, what, remedy }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
+        }
+    }
+
+    fn wanted(&self, words: &Words<'_>) -> (JobSpec, Vec<TaskSpec>) {
         let list = |key| words.value(key).map_or_else(Vec::new, |list| list.split(',').collect());
         let millis = |key: &str| {
             words
                 .value(key)
                 .map(|s| Millis::from_seconds(s.parse().expect("seconds")))
         };
-        let job = JobSpec {
+        let mut job = JobSpec {
             priority: Priority::new(words.value("priority").map_or(0, |n| n.parse().expect("a priority")))
                 .expect("in range"),
             pool: words
@@ -205,20 +264,11 @@ impl Story {
         };
         task.exclusive = words.has("alone");
         task.rerunnable = !words.has("norerun");
-        task.max_requeues = count("requeues").unwrap_or(3);
+        task.max_requeues = Some(count("requeues").unwrap_or(3));
         task.runtime_limit = millis("limit");
-        self.submissions += 1;
-        let submission = words
-            .value("id")
-            .map_or(self.submissions, |n| n.parse().expect("an id"));
-        let tasks = vec![task; count("tasks").unwrap_or(1) as usize];
-        let submission = SubmissionId(submission);
-        self.input(&Input::Submit {
-            caller: words.caller(),
-            submission,
-            job: Box::new(job),
-            tasks,
-        });
+        wishes::read(words, &mut job, &mut task, |name| self.id(name));
+        work::read(words, &mut job, &mut task, self.world.now.wall);
+        (job, vec![task; count("tasks").unwrap_or(1) as usize])
     }
 
     fn report(&mut self, words: &Words<'_>) {
@@ -329,6 +379,13 @@ impl Story {
             Ok(Answer::None) => {}
             Ok(Answer::Submitted { job, repeated: false }) => self.say(format!("job {job}")),
             Ok(Answer::Submitted { job, repeated: true }) => self.say(format!("job {job}, submitted before")),
+            Ok(Answer::Added { job, first, repeated }) => {
+                self.say(format!(
+                    "from {job}.{first}{}",
+                    if repeated { ", added before" } else { "" }
+                ));
+            }
+            Ok(Answer::LoggedIn { user, .. }) => self.say(format!("logged in {user}")),
             Ok(Answer::Joined { node, .. }) => self.say(format!("node {node}")),
             Ok(Answer::Notes(notes)) => notes.iter().for_each(|note| self.say(format!("note: {note}"))),
             Err(Refusal { code, what, remedy }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
@@ -346,7 +403,13 @@ impl Story {
 
     fn event(&self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::JobAdded { .. } => return None,
+            Event::JobAdded { .. } | Event::JobCreated { .. } | Event::TasksAdded { .. } => return None,
+            Event::JobSubmitted { job, .. } => format!("job {job} submitted"),
+            Event::JobModified { job, .. } => format!("job {job} modified"),
+            Event::JobRequeued { job } => format!("job {job} requeued"),
+            Event::JobRevived { job, counted, .. } => {
+                format!("job {} revived{}", job.id, if *counted { ", counted" } else { "" })
+            }
             Event::NodeUp { node, .. } => format!("{} up", self.name(*node)),
             Event::NodeSuspected { node, .. } => format!("{} suspect", self.name(*node)),
             Event::NodeReturned { node, .. } => format!("{} returned", self.name(*node)),
@@ -364,12 +427,19 @@ impl Story {
                 format!("grant {attempt} to {task}: {}", on.join(" "))
             }
             Event::AttemptStarted { attempt, .. } => format!("attempt {attempt} started"),
-            Event::AttemptStopping { attempt, force, .. } => {
-                format!("attempt {attempt} stopping{}", if *force { " by force" } else { "" })
+            Event::AttemptStopping {
+                attempt, force, again, ..
+            } => {
+                let (by, then) = (
+                    if *force { " by force" } else { "" },
+                    if *again { ", to run again" } else { "" },
+                );
+                format!("attempt {attempt} stopping{by}{then}")
             }
             Event::AttemptEnded { attempt, outcome, .. } => format!("attempt {attempt} ended: {outcome:?}"),
             Event::ShareReleased { attempt, node } => format!("attempt {attempt} has left {}", self.name(*node)),
-            Event::TaskRequeued { task } => format!("task {task} waits again"),
+            Event::TaskRequeued { task, asked: false } => format!("task {task} waits again"),
+            Event::TaskRequeued { task, asked: true } => format!("task {task} waits again, as asked"),
             Event::TaskEnded { task, outcome, .. } => format!("task {task} ended: {}", task_outcome(outcome)),
             Event::GroupAdded { group, .. } => format!("group {group} made"),
             Event::GroupRemoved { group } => format!("group {group} removed"),
@@ -382,8 +452,12 @@ impl Story {
     fn action(&self, action: &Action) -> String {
         match action {
             Action::Disconnect { node, .. } => format!("{} <- disconnect", self.name(*node)),
+            Action::Remove { node, .. } => format!("{} <- removed", self.name(*node)),
             Action::Order { node, order } => {
                 let order = match order {
+                    Order::Start(start) if start.task.step.is_some() => {
+                        format!("start {} ({}): {}", start.attempt, start.task, start.command.join(" "))
+                    }
                     Order::Start(start) => format!("start {} ({})", start.attempt, start.task),
                     Order::Stop { attempt, grace } => format!("stop {attempt} within {grace}"),
                     Order::Release { attempt } => format!("release {attempt}"),
@@ -398,6 +472,13 @@ impl Story {
         let Some(why) = scheduler::explain(&self.world.cluster, job) else {
             return self.say("it does not wait");
         };
+        self.tell_why(&why);
+    }
+
+    fn tell_why(&mut self, why: &Why) {
+        if let Some(held) = &why.held {
+            self.say(format!("held: {held:?}"));
+        }
         let causes: Vec<String> = why
             .causes
             .iter()
@@ -487,7 +568,7 @@ fn names(list: &str) -> Vec<NodeName> {
 }
 
 /// A command: a verb, plain words, words with a value, and switches.
-struct Words<'a> {
+pub(crate) struct Words<'a> {
     words: Vec<&'a str>,
     file: &'a str,
 }
@@ -500,7 +581,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn verb(&self) -> &'a str {
+    pub(crate) fn verb(&self) -> &'a str {
         self.words[0]
     }
 
@@ -510,26 +591,33 @@ impl<'a> Words<'a> {
             .unwrap_or_else(|| panic!("{}: {:?} lacks a word", self.file, self.words))
     }
 
-    fn number(&self, at: usize) -> u64 {
+    /// All words from there on.
+    pub(crate) fn rest(&self, from: usize) -> &[&'a str] {
+        self.words.get(from..).unwrap_or_default()
+    }
+
+    pub(crate) fn number(&self, at: usize) -> u64 {
         self.plain(at).parse().expect("a number")
     }
 
-    fn value(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn value(&self, key: &str) -> Option<&'a str> {
         self.words
             .iter()
             .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
-    fn has(&self, switch: &str) -> bool {
+    pub(crate) fn has(&self, switch: &str) -> bool {
         self.words.contains(&switch)
     }
 
     fn names(&self, from: usize) -> Vec<NodeName> {
-        let plain = self.words.iter().skip(from).filter(|word| !word.contains('='));
+        let switches = ["force", "requeue"];
+        let plain = self.words.iter().skip(from);
+        let plain = plain.filter(|word| !word.contains('=') && !switches.contains(word));
         plain.flat_map(|list| names(list)).collect()
     }
 
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         match self.value("as") {
             Some("root") => root(),
             name => user(name.unwrap_or("ann")),

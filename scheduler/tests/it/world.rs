@@ -7,12 +7,12 @@ use proto::client::Refusal;
 use proto::control::Hello;
 use proto::event::Event;
 use proto::frame::VERSION;
-use proto::ids::{BootId, GroupName, JobId, NodeId, NodeName, PoolName};
+use proto::ids::{BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, TaskId};
 use proto::model::node::{Inventory, Liveness};
 use proto::model::owner::{Caller, Owner, Role};
 use proto::stored::{Change, Row, RowKey, TokenRow};
 use proto::units::{Millis, Monotonic, Now, Timestamp};
-use scheduler::{Action, Answer, Cluster, Input, Settings};
+use scheduler::{Action, Answer, Cluster, Input, Settings, StoredJob};
 
 /// The wall clock at the start of a story, unlike the monotonic one.
 const EPOCH: u64 = 1_000_000;
@@ -70,7 +70,7 @@ impl World {
             Err(refusal) => round.answer = Err(refusal),
         }
         self.expect_consistent();
-        if let (Input::NodeUp { node, hello }, Ok(_)) = (input, &round.answer) {
+        if let (Input::NodeUp { node, hello, .. }, Ok(_)) = (input, &round.answer) {
             let orders = scheduler::resync(&self.cluster, *node, &hello.held);
             round
                 .actions
@@ -183,6 +183,24 @@ impl World {
         }
     }
 
+    /// A job that has left memory, as a shell reads it for a request.
+    pub(crate) fn stored_job(&self, id: JobId) -> Option<Box<StoredJob>> {
+        let Some(Row::Job(job)) = self.store.get(&RowKey::Job(id)) else {
+            return None;
+        };
+        let of_job = RowKey::Task(TaskId::first_of(id))..=RowKey::Task(TaskId::last_of(id));
+        let tasks = self.store.range(of_job).filter_map(|(_, row)| match row {
+            Row::Task(task) => Some((**task).clone()),
+            _ => None,
+        });
+        self.cluster.job(id).is_none().then(|| {
+            Box::new(StoredJob {
+                job: (**job).clone(),
+                tasks: tasks.collect(),
+            })
+        })
+    }
+
     /// A row as it is on disk.
     pub(crate) fn stored(&self, key: &RowKey) -> Option<&Row> {
         self.store.get(key)
@@ -210,6 +228,8 @@ impl World {
             .round(&Input::Join {
                 secret_hash: hash,
                 name,
+                key: key(self.tokens),
+                certificate_ends: self.now.wall + Millis::from_seconds(3600),
             })
             .answer
             .expect("joins")
@@ -220,10 +240,12 @@ impl World {
     }
 
     pub(crate) fn node_up(&mut self, hello: Hello) -> Round {
-        let node = self.cluster.node_by_name(&hello.name).expect("a node of that name").id;
+        let row = self.cluster.node_by_name(&hello.name).expect("a node of that name");
+        let (node, key) = (row.id, row.key.expect("a key"));
         self.cluster.heard(node, self.now.monotonic);
         self.round(&Input::NodeUp {
             node,
+            key,
             hello: Box::new(hello),
         })
     }
@@ -246,7 +268,15 @@ pub(crate) fn hello(name: &str, cores: u32, boot: u128) -> Hello {
         },
         peer: "127.0.0.1:1".parse().expect("an address"),
         held: Vec::new(),
+        clock: None,
     }
+}
+
+/// A key, one per number.
+pub(crate) fn key(number: u32) -> KeyHash {
+    let mut hash = [0; 32];
+    hash[..4].copy_from_slice(&number.to_be_bytes());
+    KeyHash(hash)
 }
 
 pub(crate) fn user(name: &str) -> Caller {

@@ -25,9 +25,9 @@ const CASES: &[Case] = &[
         named: &["/numnode", "numnodes"],
     },
     Case {
-        line: "job submit /parametric:1-9 hostname",
+        line: "job submit /jobtemplate:x hostname",
         code: 2,
-        named: &["parametric", "not supported yet"],
+        named: &["jobtemplate", "not built yet"],
     },
     Case {
         line: "job submit /priority:5000 hostname",

@@ -1,3 +1,4 @@
 //! Checks of the whole tree. Whole-program behaviour is shown by `./dev show`, which `./dev test` runs too.
 
+mod hosts;
 mod tidy;

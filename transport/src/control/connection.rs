@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use proto::ids::KeyHash;
 use quinn::{RecvStream, SendStream, VarInt};
 
 use super::failure::{ConnectionFailure, Peer};
 use super::frames::{FrameReader, FrameWriter};
-use crate::identity::{Fingerprint, Subject, SubjectError, Validity, peer_chain, subject_of, validity_of};
+use crate::identity::{Fingerprint, Subject, SubjectError, Validity, key_of, peer_chain, subject_of, validity_of};
 
 /// The receiving half of a stream of a [`Connection`].
 pub type StreamReader = FrameReader<RecvStream>;
@@ -58,6 +60,8 @@ pub struct Connection {
 struct Facts {
     subject: Option<Subject>,
     validity: Option<Validity>,
+    key: Option<KeyHash>,
+    expired: bool,
     authority: Option<Fingerprint>,
 }
 
@@ -73,9 +77,12 @@ impl Connection {
                 return Err(error);
             }
         };
+        let validity = chain.first().and_then(validity_of);
         let facts = Facts {
             subject,
-            validity: chain.first().and_then(validity_of),
+            validity,
+            key: chain.first().and_then(key_of),
+            expired: validity.is_some_and(|validity| validity.not_after < SystemTime::now()),
             authority,
         };
         Ok(Self {
@@ -95,6 +102,20 @@ impl Connection {
     #[must_use]
     pub fn peer_validity(&self) -> Option<Validity> {
         self.facts.validity
+    }
+
+    /// The key that the peer proved to hold; none when it showed no certificate.
+    #[must_use]
+    pub fn peer_key(&self) -> Option<KeyHash> {
+        self.facts.key
+    }
+
+    /// Whether the peer's certificate had expired when it connected. Only a server with
+    /// [`ClientCertificate::Renewable`](crate::identity::ClientCertificate) lets such a peer in, only when it is a node, and
+    /// must then let it do nothing but renew.
+    #[must_use]
+    pub fn peer_expired(&self) -> bool {
+        self.facts.expired
     }
 
     /// Where the peer is. May change while the connection lives, when the peer is behind an address translator.

@@ -9,13 +9,13 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 
-/// Streams that a peer may have open at once.
-const MAX_STREAMS: u32 = 64;
+/// Streams that a peer may have open at once: the head node follows up to 256 outputs of one node, beside requests.
+const MAX_STREAMS: u32 = 320;
 
 /// The most unread bytes that a peer may make us keep for one stream; of this size are quinn's own windows.
 const STREAM_WINDOW_BYTES: u32 = 1_250_000;
 
-/// The same for all streams of a connection together. Without it 64 streams would add up to 80 MB for each peer.
+/// The same for all streams of a connection together. Without it the streams would add up to 400 MB for each peer.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Up to where packets are tried on loopback and jumbo networks. More would be worse: the system takes at most 64 KiB

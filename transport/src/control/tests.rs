@@ -167,6 +167,56 @@ async fn an_expired_certificate_is_refused_and_both_say_so() {
 }
 
 #[tokio::test]
+async fn an_expired_node_may_come_to_renew_and_nobody_else_that_expired() {
+    let (ours, theirs) = (authority(), authority());
+    let listener = head(&identity(&ours, &Subject::Head), ClientCertificate::Renewable);
+    let late = expired(&ours, &NODE);
+    let (_dialled, accepted) = connect(&listener, &client(&late), HEAD_SERVER_NAME).await.both();
+    assert!(accepted.peer_expired());
+    assert_eq!(accepted.subject(), Some(&NODE));
+    assert_eq!(accepted.peer_key(), Some(late.key().hash()));
+    let good = identity(&ours, &NODE);
+    let (_dialled, accepted) = connect(&listener, &client(&good), HEAD_SERVER_NAME).await.both();
+    assert!(!accepted.peer_expired());
+
+    let user = Subject::User {
+        name: "alice".into(),
+        role: Role::User,
+    };
+    let early = identity_at(&ours, &NODE, SystemTime::now() + DAY / 2);
+    let foreign = expired(&theirs, &NODE);
+    let foreign_tls = ClientTls::new(Some(&foreign), &good.trust(), Alpn::Head).expect("client settings");
+    let cases = [
+        (
+            "expired user",
+            client(&expired(&ours, &user)),
+            "expired or not good yet",
+        ),
+        ("not good yet", client(&early), "expired or not good yet"),
+        ("another authority", foreign_tls, "another CA"),
+    ];
+    for (case, tls, expected) in cases {
+        let (dialled, _accepted) = connect(&listener, &tls, HEAD_SERVER_NAME).await.refusals();
+        assert!(dialled.contains(expected), "{case}: {dialled}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_shows_a_new_certificate_without_ending_connections() {
+    let authority = authority();
+    let old = identity(&authority, &Subject::Head);
+    let tls = ServerTls::new(&old, ClientCertificate::Optional, Alpn::Head).expect("server settings");
+    let listener = Listener::bind(LOOPBACK, &tls, Settings::default()).expect("listens");
+    let (before, _kept) = connect(&listener, &client(&old), HEAD_SERVER_NAME).await.both();
+    assert_eq!(before.peer_key(), Some(old.key().hash()));
+    let new = identity(&authority, &Subject::Head);
+    tls.show(&new).expect("shows");
+    let (after, _kept_too) = connect(&listener, &client(&old), HEAD_SERVER_NAME).await.both();
+    assert_eq!(after.peer_key(), Some(new.key().hash()));
+    assert_eq!(before.close_reason(), None);
+}
+
+#[tokio::test]
 async fn a_client_without_a_certificate_comes_in_only_where_it_may() {
     let authority = authority();
     let own = identity(&authority, &Subject::Head);
@@ -207,12 +257,9 @@ async fn a_join_token_finds_its_own_head_and_no_other() {
 
     let listener = head(&identity(&theirs, &Subject::Head), ClientCertificate::Optional);
     let (dialled, accepted) = connect(&listener, &tls, HEAD_SERVER_NAME).await.refusals();
-    assert!(dialled.contains("is not the one of the join token"), "{dialled}");
+    assert!(dialled.contains("is not the one of the token"), "{dialled}");
     assert!(dialled.contains(&ours.fingerprint().short()), "{dialled}");
-    assert!(
-        accepted.contains("came with a join token of another cluster"),
-        "{accepted}"
-    );
+    assert!(accepted.contains("came with a token of another cluster"), "{accepted}");
     assert!(accepted.contains(&theirs.fingerprint().short()), "{accepted}");
 }
 

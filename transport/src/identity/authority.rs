@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use proto::ids::KeyHash;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
@@ -13,7 +14,7 @@ use rcgen::{
 use ring::rand::SecureRandom;
 use rustls::pki_types::pem::PemObject;
 
-use super::certificate::{public_der_of, sha256, to_hex};
+use super::certificate::{hash_of_key, public_der_of, sha256, to_hex};
 use super::file::{self, Access};
 use super::{CertificateDer, Fingerprint, IdentityError, KeyPair, RequestDer, Subject, validity_of};
 
@@ -116,12 +117,13 @@ impl Authority {
         }
     }
 
-    /// Whether [`Authority::issue`] would take a request, for callers that have something to lose before it.
+    /// Whether [`Authority::issue`] would take a request, and the key that it is for. For callers that have something to
+    /// lose before it.
     ///
     /// # Errors
     /// [`IdentityError::BadRequest`].
-    pub fn check(request: &RequestDer<'_>) -> Result<(), IdentityError> {
-        checked_key(request).map(drop)
+    pub fn check(request: &RequestDer<'_>) -> Result<KeyHash, IdentityError> {
+        Ok(hash_of_key(&checked_key(request)?.subject_public_key_info()))
     }
 
     /// Makes a certificate that names `subject`, for the key that signed `request`, good from [`CLOCK_SKEW`] before
@@ -166,6 +168,12 @@ impl Authority {
         use x509_parser::prelude::{FromDer, X509Certificate};
         let (_, parsed) = X509Certificate::from_der(&self.certificate).expect("our own");
         (parsed.subject().as_raw().to_vec(), self.key.public_der())
+    }
+
+    /// When it ends, and with it every certificate that it made.
+    #[must_use]
+    pub const fn not_after(&self) -> SystemTime {
+        self.not_after
     }
 
     /// Its certificate, for those who are to trust it.
@@ -235,7 +243,7 @@ mod tests {
     use proto::ids::NodeId;
 
     use super::*;
-    use crate::identity::{Validity, subject_of};
+    use crate::identity::{Validity, key_of, subject_of};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -264,6 +272,18 @@ mod tests {
             not_after: noon() + DAY,
         };
         assert_eq!(validity_of(&certificate), Some(expected));
+    }
+
+    #[test]
+    fn a_key_its_request_and_its_certificate_have_one_hash() {
+        let key = KeyPair::generate().expect("a key");
+        let request = key.certificate_request().expect("a request");
+        let certificate = authority()
+            .issue(&request, &Subject::Node(NodeId(7)), noon(), DAY)
+            .expect("issues");
+        assert_eq!(Authority::check(&request).expect("is good"), key.hash());
+        assert_eq!(key_of(&certificate), Some(key.hash()));
+        assert_ne!(KeyPair::generate().expect("a key").hash(), key.hash());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use proto::ids::KeyHash;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
@@ -56,6 +57,17 @@ fn system_time(time: ASN1Time) -> Option<SystemTime> {
     // A time before 1970 is none that we write.
     let seconds = u64::try_from(time.timestamp()).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// Which key a certificate is for; `None` when the bytes are no certificate.
+#[must_use]
+pub fn key_of(certificate: &CertificateDer<'_>) -> Option<KeyHash> {
+    Some(hash_of_key(parse(certificate)?.public_key().raw))
+}
+
+/// The one way in which keys are told apart: of a certificate, a request or a key pair alike.
+pub(super) fn hash_of_key(subject_public_key_info: &[u8]) -> KeyHash {
+    KeyHash(sha256(subject_public_key_info))
 }
 
 /// The certificate's public key as a SubjectPublicKeyInfo DER document.

@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use proto::ids::KeyHash;
 use rcgen::{CertificateParams, DistinguishedName, PublicKeyData};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::certificate::hash_of_key;
 use super::file::{self, Access};
 use super::{IdentityError, RequestDer};
 
@@ -92,6 +94,12 @@ impl KeyPair {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         Ok(params.serialize_request(&*self.inner)?.der().clone())
+    }
+
+    /// Which key it is, as certificates of it say too.
+    #[must_use]
+    pub fn hash(&self) -> KeyHash {
+        hash_of_key(&self.public_der())
     }
 
     /// The public half as a SubjectPublicKeyInfo DER document.

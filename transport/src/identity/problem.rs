@@ -224,7 +224,7 @@ fn their_certificate(fault: CertificateFault, peer: &dyn fmt::Display, ours: &st
         }
         CertificateFault::WrongPurpose => format!("the certificate of {peer} was made for another purpose"),
         CertificateFault::NotPinned => format!(
-            "the CA of {peer} is not the one of the join token: the token says {ours}; it is of another cluster, or the \
+            "the CA of {peer} is not the one of the token: the token says {ours}; it is of another cluster, or the \
              CA was made anew, or something answers in the place of the head node; check the address, or make a new \
              token on the head node that is meant"
         ),
@@ -239,7 +239,7 @@ fn our_certificate(fault: CertificateFault, peer: &dyn fmt::Display, ours: &str)
         ),
         CertificateFault::Expired => format!(
             "{peer} refused our certificate as expired or not good yet: check that the clocks of both machines agree; if \
-             they do, join again with a new token"
+             they do, join again with a new token, or log in again with one from 'muster user token'"
         ),
         CertificateFault::Missing => {
             format!("{peer} wants a certificate and we have none: join with a token, or log in, first")
@@ -249,7 +249,7 @@ fn our_certificate(fault: CertificateFault, peer: &dyn fmt::Display, ours: &str)
             format!("{peer} refused our certificate, for it was made for another purpose")
         }
         CertificateFault::NotPinned => format!(
-            "{peer} came with a join token of another cluster: its token does not name {ours}; make a token on this \
+            "{peer} came with a token of another cluster: its token does not name {ours}; make a token on this \
              head node"
         ),
     }

@@ -12,11 +12,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::pinned::PinnedVerifier;
+use super::renewable::RenewableVerifier;
+use super::shown::Shown;
 use super::{CertificateDer, DynamicTrust, Fingerprint, Identity, IdentityError};
 
 /// What is spoken on a connection, said in the TLS handshake. Two programs that mean different things never get further.
@@ -79,6 +80,9 @@ impl Trust {
 pub enum ClientCertificate {
     /// It does: a node that joins has none. The server must then let such a peer do nothing but join.
     Optional,
+    /// It does, and a node's certificate may have expired: such a node may do nothing but renew it.
+    /// [`Connection::peer_expired`](crate::control::Connection::peer_expired) tells.
+    Renewable,
     /// It does not.
     Required,
 }
@@ -138,6 +142,7 @@ impl ClientTls {
 pub struct ServerTls {
     crypto: Arc<QuicServerConfig>,
     authority: Option<Fingerprint>,
+    shown: Option<Arc<Shown>>,
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -155,12 +160,25 @@ impl ServerTls {
     /// When TLS refuses the parts.
     pub fn new(identity: &Identity, clients: ClientCertificate, alpn: Alpn) -> Result<Self, IdentityError> {
         let verifier = client_verifier(identity.authority(), clients)?;
-        let resolver = Arc::new(SingleCertAndKey::from(own_key(identity)?));
-        let crypto = quic_server(verifier, resolver, alpn)?;
+        let shown = Arc::new(Shown::new(identity.certified_key()?));
+        let crypto = quic_server(verifier, Arc::<Shown>::clone(&shown), alpn)?;
         Ok(Self {
             crypto: Arc::new(crypto),
             authority: alpn.shown(&identity.trust()),
+            shown: Some(shown),
         })
+    }
+
+    /// Shows another identity of the same authority from now on, on every listener that was made with these settings.
+    /// Connections that are there stay. Does nothing for settings of [`ServerTls::launch`], which show one per allocation.
+    ///
+    /// # Errors
+    /// When TLS refuses the parts; the old identity is shown on.
+    pub fn show(&self, identity: &Identity) -> Result<(), IdentityError> {
+        if let Some(shown) = &self.shown {
+            shown.replace(identity.certified_key()?);
+        }
+        Ok(())
     }
 
     /// For an agent: serves each allocation under the allocation's own name, to clients with a certificate of that
@@ -173,6 +191,7 @@ impl ServerTls {
         Ok(Self {
             crypto: Arc::new(crypto),
             authority: None,
+            shown: None,
         })
     }
 
@@ -228,15 +247,11 @@ pub(super) fn client_verifier(
     let builder = WebPkiClientVerifier::builder_with_provider(roots_of(authority)?, provider());
     // Without hints a client of another cluster shows its certificate all the same, and both sides learn what is wrong.
     let builder = builder.clear_root_hint_subjects();
-    let builder = match clients {
-        ClientCertificate::Optional => builder.allow_unauthenticated(),
-        ClientCertificate::Required => builder,
-    };
-    Ok(builder.build()?)
-}
-
-fn own_key(identity: &Identity) -> Result<CertifiedKey, IdentityError> {
-    identity.certified_key().map(Arc::unwrap_or_clone)
+    Ok(match clients {
+        ClientCertificate::Optional => builder.allow_unauthenticated().build()?,
+        ClientCertificate::Renewable => Arc::new(RenewableVerifier::new(builder.allow_unauthenticated().build()?)),
+        ClientCertificate::Required => builder.build()?,
+    })
 }
 
 fn quic_client(config: ClientConfig) -> Result<QuicClientConfig, IdentityError> {

@@ -6,5 +6,5 @@ mod options;
 mod verbs;
 
 pub(super) use options::plain;
-pub use options::{GLOBAL, Key, OPTIONS, OptionSpec, Status, Value};
-pub use verbs::{NOT_YET_PROGRAMS, NOT_YET_VERBS, Noun, Tail, VERBS, Verb, VerbSpec};
+pub use options::{GLOBAL, Key, OptionSpec, Status, Value, options};
+pub use verbs::{NOT_YET_PROGRAMS, NOT_YET_VERBS, Noun, Tail, Verb, VerbSpec, verbs};

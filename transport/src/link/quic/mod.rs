@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use proto::ids::Rank;
 use quinn_proto::{ConnectionHandle, ServerConfig, TransportConfig};
 
 use super::{Gone, Link, LinkError, Pause, Wait};
+use crate::port_range::{self, PortRange};
 use crate::rank_address::{CertificateHash, RankAddress};
 use crate::system::Interest;
 
@@ -68,7 +69,7 @@ pub enum QuicLinkError {
     #[error("a UDP socket on {address} could not be made")]
     Bind {
         /// Where.
-        address: SocketAddr,
+        address: IpAddr,
         /// The system's word.
         #[source]
         source: io::Error,
@@ -148,10 +149,11 @@ impl UnmetQuicLink {
     /// Makes key, certificate and socket. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// When the address is not this host's, or the key cannot be made.
-    pub fn bind(me: Rank, address: SocketAddr) -> Result<Self, QuicLinkError> {
+    /// When the address is not this host's, no port of the range is free, or the key cannot be made.
+    pub fn bind(me: Rank, address: IpAddr, ports: Option<PortRange>) -> Result<Self, QuicLinkError> {
         let identity = RankIdentity::generate()?;
-        let listening = UdpSocket::listening(address).map_err(|source| QuicLinkError::Bind { address, source })?;
+        let listening = port_range::bind(ports, address, UdpSocket::listening)
+            .map_err(|source| QuicLinkError::Bind { address, source })?;
         let address = RankAddress {
             quic: listening.local(),
             certificate: identity.hash(),

@@ -229,7 +229,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(300);
 
     fn pair() -> (QuicLink, QuicLink) {
-        let bind = |rank| UnmetQuicLink::bind(Rank(rank), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let bind = |rank| UnmetQuicLink::bind(Rank(rank), Ipv4Addr::LOCALHOST.into(), None).unwrap();
         let (zero, one) = (bind(0), bind(1));
         let book = vec![zero.address().clone(), one.address().clone()];
         let mut links = [zero, one].map(|link| link.connect(book.clone()).unwrap());

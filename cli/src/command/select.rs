@@ -1,0 +1,217 @@
+//! Which jobs and tasks are there of those that a command line means.
+
+use std::collections::BTreeMap;
+
+use proto::client::{JobFilter, Reply, Request};
+use proto::ids::{JobId, TaskId, TaskNumber};
+use proto::model::task::TaskRow;
+
+use crate::answer::Names;
+use crate::client::{Client, ClientError};
+use crate::exit::CliError;
+use crate::request::{JobPick, Picked, TaskPick};
+
+/// A job that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meant {
+    /// Which.
+    pub(super) job: JobId,
+    /// Whether it was named by its own number; one that lies in a range need not be there.
+    pub(super) by_name: bool,
+}
+
+/// The jobs, in the order of the words.
+pub(super) async fn jobs(picks: &[JobPick], client: &mut Client) -> Result<Vec<Meant>, CliError> {
+    let mut meant: Vec<Meant> = Vec::new();
+    for pick in picks {
+        let (found, by_name) = match pick {
+            JobPick::One(job) => (vec![*job], true),
+            JobPick::Range(first, last) => ((first.0..=last.0).map(JobId).collect(), false),
+            JobPick::Last(count) => (newest(*count, client).await?, true),
+        };
+        for job in found {
+            if meant.iter().all(|meant| meant.job != job) {
+                meant.push(Meant { job, by_name });
+            }
+        }
+    }
+    Ok(meant)
+}
+
+/// The one job that a word means.
+pub(super) async fn job(pick: JobPick, client: &mut Client) -> Result<JobId, CliError> {
+    match jobs(&[pick], client).await?.first() {
+        Some(meant) => Ok(meant.job),
+        None => Err(CliError::NoJobs),
+    }
+}
+
+/// The caller's newest jobs.
+async fn newest(count: u32, client: &mut Client) -> Result<Vec<JobId>, CliError> {
+    let filter = JobFilter {
+        ended: true,
+        limit: Some(count),
+        ..JobFilter::default()
+    };
+    match client.request(Request::ListJobs { filter }).await? {
+        Reply::Jobs { jobs, .. } if jobs.is_empty() => Err(CliError::NoJobs),
+        Reply::Jobs { jobs, .. } => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(jobs.iter().take(count).map(|job| job.id).collect())
+        }
+        _ => Err(ClientError::Unexpected { asked: "job list" }.into()),
+    }
+}
+
+/// The tasks of each job, as a request names them: a whole sweep by its own id.
+pub(super) async fn tasks(picked: &Picked, client: &mut Client) -> Result<BTreeMap<JobId, Vec<TaskId>>, CliError> {
+    let mut found: BTreeMap<JobId, Vec<TaskId>> = BTreeMap::new();
+    for pick in &picked.tasks {
+        let jobs = match pick {
+            TaskPick::One(id) => vec![id.job],
+            TaskPick::Tasks { job, .. } => vec![*job],
+            TaskPick::Steps { sweep, .. } => vec![sweep.job],
+            TaskPick::Jobs(pick) => jobs(&[*pick], client).await?.iter().map(|meant| meant.job).collect(),
+        };
+        for job in jobs {
+            let of_job = found.entry(job).or_default();
+            match pick {
+                TaskPick::One(id) if picked.states.is_empty() => of_job.push(*id),
+                _ => of_job.extend(in_bounds(pick, job, &picked.states, client).await?),
+            }
+        }
+    }
+    for ids in found.values_mut() {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    found.retain(|_, ids| !ids.is_empty());
+    Ok(found)
+}
+
+async fn in_bounds(
+    pick: &TaskPick,
+    job: JobId,
+    states: &[String],
+    client: &mut Client,
+) -> Result<Vec<TaskId>, CliError> {
+    let (first, last) = bounds(pick, job);
+    let mut ids: Vec<TaskId> = Vec::new();
+    let mut pages = Pages::new(job, before(first), states.to_vec());
+    while let Some((rows, _)) = pages.next(client).await? {
+        for row in rows {
+            if row.id > last {
+                return Ok(ids);
+            }
+            // Without a filter a sweep is named as a whole, which is shorter by far.
+            let whole = states.is_empty() && !matches!(pick, TaskPick::Steps { .. });
+            let id = if whole { TaskId { step: None, ..row.id } } else { row.id };
+            if ids.last() != Some(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// The first and last id that a word may mean.
+fn bounds(pick: &TaskPick, job: JobId) -> (TaskId, TaskId) {
+    let all_steps = |number| TaskId {
+        step: TaskId::last_of(job).step,
+        ..TaskId::new(job, number)
+    };
+    match pick {
+        TaskPick::One(id) if id.step.is_some() => (*id, *id),
+        TaskPick::One(id) => (*id, all_steps(id.number)),
+        TaskPick::Tasks { first, last, .. } => (TaskId::new(job, *first), all_steps(*last)),
+        TaskPick::Steps { sweep, first, last } => (
+            TaskId {
+                step: Some(*first),
+                ..*sweep
+            },
+            TaskId {
+                step: Some(*last),
+                ..*sweep
+            },
+        ),
+        TaskPick::Jobs(_) => (TaskId::first_of(job), TaskId::last_of(job)),
+    }
+}
+
+/// An id after which this one is the first that may come.
+pub(super) fn before(id: TaskId) -> Option<TaskId> {
+    match id.step {
+        Some(step) if step.0 > 0 => Some(TaskId {
+            step: Some(proto::ids::Step(step.0 - 1)),
+            ..id
+        }),
+        Some(_) => Some(TaskId { step: None, ..id }),
+        None => {
+            let number = id.number.0.checked_sub(1)?;
+            Some(TaskId {
+                step: TaskId::last_of(id.job).step,
+                ..TaskId::new(id.job, TaskNumber(number))
+            })
+        }
+    }
+}
+
+/// The rows of a job's tasks, page by page.
+#[derive(Debug)]
+pub(super) struct Pages {
+    job: JobId,
+    after: Option<TaskId>,
+    states: Vec<String>,
+    more: bool,
+}
+
+impl Pages {
+    /// Those after an id, in these states; no state means all.
+    pub(super) const fn new(job: JobId, after: Option<TaskId>, states: Vec<String>) -> Self {
+        Self {
+            job,
+            after,
+            states,
+            more: true,
+        }
+    }
+
+    /// Whether there is another page.
+    pub(super) const fn more(&self) -> bool {
+        self.more
+    }
+
+    /// The next page; none after the last.
+    pub(super) async fn next(&mut self, client: &mut Client) -> Result<Option<(Vec<TaskRow>, Names)>, CliError> {
+        if !self.more {
+            return Ok(None);
+        }
+        let request = Request::ListTasks {
+            job: self.job,
+            after: self.after,
+            states: self.states.clone(),
+        };
+        let Reply::Tasks { tasks, names, more } = client.request(request).await? else {
+            return Err(ClientError::Unexpected { asked: "task list" }.into());
+        };
+        // An empty page that promises more would be asked for without end.
+        self.more = more && !tasks.is_empty();
+        self.after = tasks.last().map(|row| row.id).or(self.after);
+        Ok(Some((tasks, Names(names))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_before_an_id_sorts_before_it_and_after_all_others() {
+        let id = |text: &str| text.parse::<TaskId>().expect("an id");
+        assert_eq!(before(id("3.2.5")), Some(id("3.2.4")));
+        assert_eq!(before(id("3.2.0")), Some(id("3.2")));
+        let last = before(id("3.2")).expect("an id");
+        assert!(last < id("3.2") && last > id("3.1.99999"));
+        assert_eq!(before(TaskId::new(JobId(3), TaskNumber(0))), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Tasks as people read them: lists, sweeps, one with the end of its output.
+
+use proto::client::FileEnd;
+use proto::control::{FileReply, TaskFile};
+use proto::ids::TaskId;
+use proto::model::sweep::fill_in;
+use proto::model::task::{TaskRow, TaskSpec, TaskState};
+
+use super::people::{dash, elapsed, state_word, tamed, told};
+use super::table::{Kind, Table, properties};
+use super::{Look, job, output, sentence, tame};
+use crate::answer::{Names, Shown, SweepLine, TaskLine, TaskPage, span};
+
+/// A line for each task or sweep.
+pub(super) fn tasks_table(page: &TaskPage, look: &Look) -> Table {
+    let names = &page.names;
+    let mut table = Table::new(&[
+        ("ID", Kind::Number),
+        ("Name", Kind::Text),
+        ("State", Kind::State),
+        ("Exit", Kind::Number),
+        ("Time", Kind::Number),
+        ("Nodes", Kind::Text),
+        ("Command", Kind::Text),
+    ]);
+    for line in &page.lines {
+        match line {
+            TaskLine::Task(task) => {
+                let (started, ended) = span(&task.state);
+                table.row([
+                    task.id.to_string(),
+                    dash(&task.spec.name),
+                    task.state.word().to_owned(),
+                    exit_code(task),
+                    elapsed(started, ended, look),
+                    dash(&names.of(&task.last_nodes).join(", ")),
+                    command_line(&step_command(task)),
+                ]);
+            }
+            TaskLine::Sweep(sweep) => table.row([
+                sweep.id.to_string(),
+                dash(&sweep.spec.name),
+                sweep.word().to_owned(),
+                "-".to_owned(),
+                elapsed(sweep.started_at, sweep.ended_at.filter(|_| sweep.is_over()), look),
+                format!("[{}]", job::counts(&sweep.counts)),
+                command_line(&sweep.spec.command),
+            ]),
+        }
+    }
+    table
+}
+
+fn exit_code(task: &TaskRow) -> String {
+    task.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string())
+}
+
+/// The command with the step in its place.
+fn step_command(task: &TaskRow) -> Vec<String> {
+    match (task.id.step, task.spec.sweep) {
+        (Some(step), Some(_)) => task.spec.command.iter().map(|word| fill_in(word, step)).collect(),
+        _ => task.spec.command.clone(),
+    }
+}
+
+/// All steps of a sweep, and how to see one.
+pub(super) fn sweep_text(sweep: &SweepLine, look: &Look) -> String {
+    let spec = &sweep.spec;
+    let ended = sweep.ended_at.filter(|_| sweep.is_over());
+    let mut pairs = vec![
+        ("Task", sweep.id.to_string()),
+        ("Name", dash(&spec.name)),
+        ("State", state_word(sweep.word(), look)),
+        ("Command", command_line(&spec.command)),
+        (
+            "Index",
+            spec.sweep.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+        ),
+        ("Asked", asked(spec)),
+        ("Started", told(sweep.started_at, look)),
+        ("Ended", told(ended, look)),
+        ("Time", elapsed(sweep.started_at, ended, look)),
+        ("Steps", job::counts(&sweep.counts)),
+    ];
+    pairs.extend(further(spec));
+    if !sweep.failed.is_empty() {
+        let mut ids: Vec<String> = sweep.failed.iter().map(ToString::to_string).collect();
+        if usize::try_from(sweep.counts.failed).is_ok_and(|failed| failed > ids.len()) {
+            ids.push("…".to_owned());
+        }
+        pairs.push(("Failed steps", ids.join(" ")));
+    }
+    let first = TaskId {
+        step: spec.sweep.and_then(|index| index.steps().next()),
+        ..sweep.id
+    };
+    let one = sweep.failed.first().unwrap_or(&first);
+    properties(&tamed(pairs, look))
+        + &format!(
+            "\nOne step with its output: task view {one}. All steps: task list {} --expand\n",
+            sweep.id.job
+        )
+}
+
+/// What was asked beyond the usual.
+fn further(spec: &TaskSpec) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    let mut say = |name, text: Option<String>| pairs.extend(text.map(|text| (name, text)));
+    say(
+        "Depends on",
+        Some(spec.depends_on.join(", ")).filter(|names| !names.is_empty()),
+    );
+    say("Working directory", spec.workdir.clone());
+    say("Input", spec.stdin.clone());
+    say(
+        "Interactive",
+        spec.interactive
+            .map(|kind| if kind.terminal { "on a terminal" } else { "true" }.to_owned()),
+    );
+    say(
+        "Script",
+        spec.script
+            .as_ref()
+            .map(|text| format!("carried, {} bytes", text.len())),
+    );
+    say("Run time limit", spec.runtime_limit.map(|limit| limit.to_string()));
+    say(
+        "Valid exit codes",
+        spec.valid_exit_codes.as_ref().map(ToString::to_string),
+    );
+    say(
+        "Variables",
+        Some(sentence::variables(&spec.env)).filter(|text| !text.is_empty()),
+    );
+    pairs
+}
+
+/// A command as it could be typed.
+fn command_line(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| {
+        let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+*^".contains(c));
+        if plain {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// One task with the ends of its files.
+pub(super) fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: bool, look: &Look) -> String {
+    let spec = &task.spec;
+    let (started, ended) = span(&task.state);
+    let mut pairs = vec![
+        ("Task", task.id.to_string()),
+        ("Name", dash(&spec.name)),
+        ("State", state_word(task.state.word(), look)),
+        ("Command", command_line(&step_command(task))),
+        ("Asked", asked(spec)),
+        ("Nodes", dash(&names.of(&task.last_nodes).join(", "))),
+        ("Started", told(started, look)),
+        ("Ended", told(ended, look)),
+        ("Time", elapsed(started, ended, look)),
+        ("Exit code", exit_code(task)),
+    ];
+    pairs.extend(further(spec));
+    if task.requeues > 0 {
+        pairs.push(("Requeued", sentence::times(task.requeues)));
+    }
+    if let Some(reason) = sentence::task_outcome(&task.state, names) {
+        pairs.push(("Error message", reason));
+    }
+    let mut out = properties(&tamed(pairs, look));
+    let merged = spec.stdout.is_some() && spec.stdout == spec.stderr;
+    // What never ran wrote nothing; the error message says all that is known.
+    let never_ran = matches!(task.state, TaskState::Ended { started_at: None, .. });
+    let is_told = |end: &&FileEnd| match &end.content {
+        FileReply::Tail { bytes, .. } => !never_ran || !bytes.is_empty(),
+        FileReply::Missing { .. } => !never_ran,
+    };
+    if files.is_empty() && !never_ran {
+        out.push_str("\nOutput: none yet\n");
+    }
+    for end in files.iter().filter(is_told) {
+        match end.file {
+            TaskFile::Stdout => output::file_text(&mut out, "Output", end, spec.stdout.as_deref(), all, look),
+            TaskFile::Stderr if merged => {}
+            TaskFile::Stderr => output::file_text(&mut out, "Error output", end, spec.stderr.as_deref(), all, look),
+        }
+    }
+    out
+}
+
+/// How a task ended whose output was shown; nothing when it ended well.
+pub(super) fn ended(shown: &Shown, look: &Look) -> String {
+    match sentence::task_outcome(&shown.task.state, &shown.names) {
+        Some(reason) => {
+            let word = state_word(shown.task.state.word(), look);
+            format!("task {}: {word}: {}\n", shown.task.id, tame(&reason))
+        }
+        None => String::new(),
+    }
+}
+
+fn asked(spec: &TaskSpec) -> String {
+    let most = spec
+        .request_max
+        .map(|most| format!(", {most} at most"))
+        .unwrap_or_default();
+    format!(
+        "{}{most}{}",
+        spec.request,
+        if spec.exclusive { ", exclusive" } else { "" }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_as_they_could_be_typed() {
+        let words = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned);
+        assert_eq!(command_line(&words), r"sh -c 'echo '\''a b'\''' ''");
+    }
+}

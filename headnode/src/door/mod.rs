@@ -1,0 +1,256 @@
+//! The front door for clients: the command line, on the head node's own machine by a unix socket, elsewhere by QUIC.
+//!
+//! It only translates: reads are answered by the view, writes become arrivals for the controller, and what is about
+//! output, input and reachability is relayed to the nodes. It decides nothing but who may look.
+//!
+//! ```text
+//!   unix socket --caller by SO_PEERCRED--> greeting, then one request after the other --.
+//!   QUIC        --caller by certificate--> greeting on the first stream, then one each --+--> request --> answer or stream
+//! ```
+
+mod answer;
+mod caller;
+mod events;
+mod input;
+mod line;
+mod people;
+mod places;
+mod probe;
+mod refusal;
+mod tail;
+mod wait;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use proto::client::{Greeted, Greeting, HeadView, Reply, Request};
+use proto::frame::{FrameError, VERSION};
+use proto::ids::KeyHash;
+use proto::model::owner::{Caller, Role};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
+
+use crate::clock::Clock;
+use crate::join::Tokens;
+use crate::login::Credentials;
+use crate::nodes::Links;
+use crate::round::Arrival;
+use crate::serve::Slot;
+use crate::view::View;
+
+pub use places::{Place, Places};
+
+use answer::Served;
+use caller::Local;
+use line::Line;
+use tail::Turns;
+
+/// How many reads may run at once, beside the thread that serves nodes and clients.
+const MAX_READS: usize = 4;
+
+/// How many outputs may be followed at once.
+const MAX_TAILS: usize = 128;
+
+/// How many tasks all of these together may keep in mind.
+const MAX_TAILED_TASKS: usize = 1_000_000;
+
+/// How long a client may take to greet, or to say what it wants on a stream of its own.
+const GREETING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What answers are made from.
+#[derive(Debug)]
+pub struct Door {
+    /// For reads.
+    pub view: Arc<View>,
+    /// For writes.
+    pub arrivals: mpsc::Sender<Arrival<Slot>>,
+    /// For output, input and reachability of nodes.
+    pub links: Arc<Links>,
+    /// For join tokens.
+    pub tokens: Tokens,
+    /// For log-in tokens and certificates of users.
+    pub credentials: Credentials,
+    /// For the ends of tokens.
+    pub clock: Clock,
+    /// Who is connected.
+    pub places: Places,
+    /// How much of everything may go on at once.
+    pub bounds: Bounds,
+    /// What `muster status` tells of this process; its sequence and clock are filled in per answer.
+    pub head: HeadView,
+}
+
+/// How much may go on at once.
+#[derive(Debug)]
+pub struct Bounds {
+    reads: Semaphore,
+    tails: Semaphore,
+    tailed_tasks: Semaphore,
+    turns: Turns,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            reads: Semaphore::new(MAX_READS),
+            tails: Semaphore::new(MAX_TAILS),
+            tailed_tasks: Semaphore::new(MAX_TAILED_TASKS),
+            turns: Turns::default(),
+        }
+    }
+}
+
+/// Takes clients of the unix socket until the task is dropped.
+pub async fn serve(listener: UnixListener, door: Arc<Door>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let door = Arc::clone(&door);
+                tokio::spawn(async move {
+                    if let Err(error) = door.client(stream).await {
+                        tracing::debug!("a client's connection ended: {error:#}");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: let others end first.
+                tracing::warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl Door {
+    /// A client on this machine, until it leaves.
+    async fn client(&self, stream: UnixStream) -> anyhow::Result<()> {
+        let local = Local::of(&stream.peer_cred()?).await;
+        let (to, from) = split_socket(stream);
+        let mut line = Line {
+            who: local.caller(&self.view),
+            key: None,
+            to,
+            from,
+        };
+        let Some(greeting) = timeout(GREETING_DEADLINE, line.from.recv::<Greeting>()).await?? else {
+            return Ok(());
+        };
+        let Some(_place) = self.places.take(line.who.owner.uid, line.who.role) else {
+            let refusal = refusal::too_many_clients(&line.who);
+            return Ok(line.to.send(&Greeted::Refused(refusal)).await?);
+        };
+        if !self.welcome(&line.who, &greeting, &mut line.to).await? {
+            return Ok(());
+        }
+        loop {
+            let request = match line.from.recv::<Request>().await {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                // The next message can still be read.
+                Err(StreamError::Frame(error @ (FrameError::Decode(_) | FrameError::Trailing { .. }))) => {
+                    line.tell(&Reply::Refused(refusal::garbled(&error))).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            // A role that was given or taken counts from the next request on.
+            line.who = local.caller(&self.view);
+            self.serve_request(&mut line, request).await?;
+        }
+    }
+
+    /// The greeting of a client that has a connection of its own: the first stream of it. False when it was refused, and
+    /// the connection is to be closed.
+    ///
+    /// # Errors
+    /// When the client says nothing in time, or something else.
+    pub async fn greet<W, R>(
+        &self,
+        who: &Caller,
+        to: &mut FrameWriter<W>,
+        from: &mut FrameReader<R>,
+    ) -> anyhow::Result<bool>
+    where
+        W: AsyncWrite + Unpin + Send,
+        R: AsyncRead + Unpin + Send,
+    {
+        match timeout(GREETING_DEADLINE, from.recv::<Greeting>()).await?? {
+            Some(greeting) => self.welcome(who, &greeting, to).await,
+            None => bail!("the client did not greet"),
+        }
+    }
+
+    /// One request on a stream of its own, answered to its end. `key` is the key that the caller shows.
+    ///
+    /// # Errors
+    /// When the client is gone or breaks the protocol; nobody has to do anything about it.
+    pub async fn stream<W, R>(
+        &self,
+        who: &Caller,
+        key: Option<KeyHash>,
+        to: FrameWriter<W>,
+        from: FrameReader<R>,
+    ) -> anyhow::Result<()>
+    where
+        W: AsyncWrite + Unpin + Send,
+        R: AsyncRead + Unpin + Send,
+    {
+        let mut line = Line {
+            who: who.clone(),
+            key,
+            to,
+            from,
+        };
+        match timeout(GREETING_DEADLINE, line.from.recv::<Request>()).await? {
+            Ok(Some(request)) => self.serve_request(&mut line, request).await?,
+            Ok(None) => {}
+            Err(StreamError::Frame(error @ (FrameError::Decode(_) | FrameError::Trailing { .. }))) => {
+                line.tell(&Reply::Refused(refusal::garbled(&error))).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(line.to.finish().await?)
+    }
+
+    async fn welcome<W>(&self, who: &Caller, greeting: &Greeting, to: &mut FrameWriter<W>) -> anyhow::Result<bool>
+    where
+        W: AsyncWrite + Unpin + Send,
+    {
+        let fits = VERSION.accepts(greeting.version);
+        let greeted = if fits {
+            Greeted::Welcome {
+                version: VERSION,
+                cluster: self.head.cluster.clone(),
+                user: who.owner.name.clone(),
+                role: who.role,
+            }
+        } else {
+            Greeted::Refused(refusal::other_version(greeting.version))
+        };
+        timeout(GREETING_DEADLINE, to.send(&greeted)).await??;
+        Ok(fits)
+    }
+
+    async fn serve_request<W, R>(&self, line: &mut Line<W, R>, request: Request) -> anyhow::Result<()>
+    where
+        W: AsyncWrite + Unpin + Send,
+        R: AsyncRead + Unpin + Send,
+    {
+        if line.who.role < Role::User {
+            return line.tell(&Reply::Refused(refusal::a_node())).await;
+        }
+        match self.answer(line, request).await {
+            Ok(Served::Once(reply)) => line.tell(&reply).await,
+            Ok(Served::Wait(job)) => self.wait(line, job).await,
+            Ok(Served::Tail(wish)) => self.tail(line, wish).await,
+            Ok(Served::Input(task)) => self.input(line, task).await,
+            Ok(Served::Events { after, follow }) => self.events(line, after, follow).await,
+            Err(refusal) => line.tell(&Reply::Refused(refusal)).await,
+        }
+    }
+}

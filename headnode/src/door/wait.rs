@@ -1,0 +1,43 @@
+//! Waiting for a job: a reply now and at every change, until it has ended.
+
+use proto::client::Reply;
+use proto::ids::JobId;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Door;
+use super::line::Line;
+use crate::view::News;
+
+impl Door {
+    pub(super) async fn wait<W, R>(&self, line: &mut Line<W, R>, id: JobId) -> anyhow::Result<()>
+    where
+        W: AsyncWrite + Unpin + Send,
+        R: AsyncRead + Unpin + Send,
+    {
+        let mut changes = self.view.changes();
+        let mut told = None;
+        loop {
+            // Before the job is read: what comes after it is news.
+            let seen = self.view.sequence();
+            let job = match self.job(&line.who, id).await {
+                Ok(job) => job,
+                Err(refusal) => return line.tell(&Reply::Refused(refusal)).await,
+            };
+            let news = (job.counts, job.state.clone(), job.progress.clone());
+            let ended = job.state.is_ended();
+            if told.as_ref() != Some(&news) {
+                line.stream(&Reply::Job { job: Box::new(job) }).await?;
+                told = Some(news);
+            }
+            if ended {
+                return Ok(());
+            }
+            while self.view.news(id, seen) == News::Nothing {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                    left = line.left() => left?,
+                }
+            }
+        }
+    }
+}

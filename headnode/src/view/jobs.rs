@@ -1,0 +1,180 @@
+//! Lists of jobs and tasks: from memory while a job lives, from the store when it is over. Each list has a bound of rows
+//! and of bytes and says when there was more.
+
+use proto::client::{JobFilter, MAX_ROWS, Refusal, RefusalCode, Reply};
+use proto::ids::{JobId, TaskId};
+use proto::model::job::{JobKind, JobRow};
+use proto::model::owner::Caller;
+use proto::model::task::TaskRow;
+
+use super::{View, unreadable};
+use crate::weight;
+
+/// About how many bytes of rows one list may have; half of the largest frame.
+const MAX_LIST_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 2;
+
+/// How many jobs one list looks at: somebody with few jobs must not read the history of everybody.
+const MAX_LOOKED_AT: usize = 200_000;
+
+/// What jobs and tasks may be, in HPC Pack's words, and `All`.
+const STATES: [&str; 9] = [
+    "All",
+    "Configuring",
+    "Queued",
+    "Dispatching",
+    "Running",
+    "Canceling",
+    "Finished",
+    "Failed",
+    "Canceled",
+];
+
+impl View {
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// When a word is no state, or the store cannot be read.
+    pub fn jobs(&self, caller: &Caller, filter: &JobFilter) -> Result<Reply, Refusal> {
+        check_states(&filter.states)?;
+        let limit = filter.limit.map_or(MAX_ROWS, |limit| {
+            usize::try_from(limit).map_or(MAX_ROWS, |limit| limit.min(MAX_ROWS))
+        });
+        let mut jobs = Vec::new();
+        let (mut more, mut bytes, mut looked_at) = (false, 0, 0);
+        let mut take = |job: &JobRow| {
+            looked_at += 1;
+            if is_shown(job, caller, filter) {
+                // Only a job that would be shown says that there are more.
+                more = jobs.len() >= limit || bytes > MAX_LIST_BYTES;
+                if more {
+                    return false;
+                }
+                bytes += weight::of_job(job);
+                jobs.push(job.clone());
+            }
+            more = looked_at == MAX_LOOKED_AT;
+            !more
+        };
+        if filter.ended || filter.states.iter().any(|state| is_ended_word(state)) {
+            // The store may be one flush ahead; what is not in the view yet, or lives there, is told as the view has it.
+            let newest = self.cluster().next_job();
+            let as_seen = &mut |row: JobRow| {
+                let live = self.cluster().job(row.id).cloned();
+                take(&live.unwrap_or(row))
+            };
+            self.store
+                .jobs_down(Some(newest), as_seen)
+                .map_err(|error| unreadable(&error))?;
+        } else {
+            let cluster = self.cluster();
+            let mut live: Vec<&JobRow> = cluster.jobs().collect();
+            live.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+            for job in live {
+                if !take(job) {
+                    break;
+                }
+            }
+        }
+        Ok(Reply::Jobs { jobs, more })
+    }
+
+    /// Tasks of a job behind `after`, in order.
+    ///
+    /// # Errors
+    /// A refusal when the caller sees no such job, a word is no state, or the store cannot be read.
+    pub fn tasks(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        after: Option<TaskId>,
+        states: &[String],
+    ) -> Result<Reply, Refusal> {
+        check_states(states)?;
+        if let Some(other) = after.filter(|after| after.job != id) {
+            return Err(Refusal {
+                code: RefusalCode::Invalid,
+                what: format!("the tasks of job {id} cannot be listed from task {other} on, which is another job's"),
+                remedy: format!("give a task of job {id}"),
+            });
+        }
+        self.job(caller, id)?;
+        let mut tasks: Vec<TaskRow> = Vec::new();
+        let (mut more, mut bytes) = (false, 0);
+        let mut take = |task: &TaskRow| {
+            if is_in(states, task.state.word()) {
+                more = tasks.len() == MAX_ROWS || bytes > MAX_LIST_BYTES;
+                if !more {
+                    bytes += weight::of_task(task);
+                    tasks.push(task.clone());
+                }
+            }
+            !more
+        };
+        let live = {
+            let cluster = self.cluster();
+            let live = cluster.job(id).is_some();
+            for task in cluster
+                .tasks_of(id)
+                .filter(|task| after.is_none_or(|after| task.id > after))
+            {
+                if !take(task) {
+                    break;
+                }
+            }
+            live
+        };
+        if !live {
+            self.store
+                .tasks_up(id, after, &mut |task| take(&task))
+                .map_err(|error| unreadable(&error))?;
+        }
+        let names = self.names(tasks.iter().flat_map(|task| task.last_nodes.iter().copied()));
+        Ok(Reply::Tasks { tasks, names, more })
+    }
+}
+
+fn check_states(words: &[String]) -> Result<(), Refusal> {
+    let unknown = words
+        .iter()
+        .find(|word| !STATES.iter().any(|state| state.eq_ignore_ascii_case(word)));
+    unknown.map_or(Ok(()), |word| {
+        Err(Refusal {
+            code: RefusalCode::Invalid,
+            ..scheduler::unknown("state", word, STATES.into_iter(), "")
+        })
+    })
+}
+
+fn is_in(states: &[String], word: &str) -> bool {
+    states.is_empty()
+        || states
+            .iter()
+            .any(|state| state.eq_ignore_ascii_case(word) || state.eq_ignore_ascii_case("all"))
+}
+
+fn is_ended_word(word: &str) -> bool {
+    ["finished", "failed", "canceled", "all"]
+        .iter()
+        .any(|ended| word.eq_ignore_ascii_case(ended))
+}
+
+fn is_shown(job: &JobRow, caller: &Caller, filter: &JobFilter) -> bool {
+    let whose = match &filter.user {
+        Some(user) => job.owner.name == *user,
+        None => filter.all_users || job.owner.uid == caller.owner.uid,
+    };
+    let state_fits = if filter.states.is_empty() {
+        filter.ended || !job.state.is_ended()
+    } else {
+        is_in(&filter.states, job.state.word())
+    };
+    let kind_fits = filter.admin || job.spec.kind != JobKind::Admin;
+    let is_asked = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|asked| asked == is);
+    caller.may_touch(&job.owner)
+        && whose
+        && state_fits
+        && kind_fits
+        && is_asked(&filter.name, &job.spec.name)
+        && is_asked(&filter.project, &job.spec.project)
+        && filter.since.is_none_or(|since| job.submitted_at >= since)
+}

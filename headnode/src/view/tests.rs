@@ -1,0 +1,239 @@
+//! What lists show, from memory and from the store alike, and to whom.
+
+use std::collections::BTreeSet;
+
+use proto::client::{JobFilter, RefusalCode};
+use proto::ids::{Step, SubmissionId, TaskNumber, UserName};
+use proto::model::job::{JobKind, JobOutcome};
+use proto::model::owner::{Owner, Role};
+use proto::model::sweep::Sweep;
+use proto::model::task::TaskOutcome;
+use proto::model::user::LoginToken;
+use scheduler::Settings;
+
+use super::*;
+use crate::store::MemoryStore;
+
+/// A view whose events are stored as the committer would.
+struct Reader {
+    view: View,
+    writer: Cluster,
+    store: Arc<MemoryStore>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let store = Arc::new(MemoryStore::default());
+        Self {
+            view: View::new(Cluster::new(Settings::default()), Arc::clone(&store) as Arc<dyn Store>),
+            writer: Cluster::new(Settings::default()),
+            store,
+        }
+    }
+
+    fn happens(&mut self, events: Vec<Event>) {
+        for event in &events {
+            self.writer.apply(event);
+        }
+        self.store.commit(&self.writer.take_changes()).expect("commits");
+        self.view.apply(events, self.writer.sequence(), Timestamp(9));
+    }
+
+    fn job(&mut self, number: u64, owner: u32, spec: JobSpec, tasks: Vec<TaskSpec>) {
+        self.happens(vec![Event::JobAdded {
+            job: JobId(number),
+            submission: SubmissionId(u128::from(number)),
+            owner: who(owner, Role::User).owner,
+            spec: Box::new(spec),
+            tasks,
+            at: Timestamp(number * 10),
+        }]);
+    }
+
+    fn ends(&mut self, number: u64, tasks: &[TaskId]) {
+        let at = Timestamp(100);
+        let mut events: Vec<Event> = tasks
+            .iter()
+            .map(|task| Event::TaskEnded {
+                task: *task,
+                outcome: TaskOutcome::Canceled,
+                at,
+            })
+            .collect();
+        events.push(Event::JobEnded {
+            job: JobId(number),
+            outcome: JobOutcome::Finished,
+            at,
+        });
+        self.happens(events);
+    }
+
+    fn jobs(&self, caller: &Caller, filter: &JobFilter) -> (Vec<u64>, bool) {
+        match self.view.jobs(caller, filter).expect("lists") {
+            Reply::Jobs { jobs, more } => (jobs.iter().map(|job| job.id.0).collect(), more),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tasks(&self, job: u64, after: Option<TaskId>, states: &[&str]) -> Vec<String> {
+        let states: Vec<String> = states.iter().map(|&state| state.to_owned()).collect();
+        let root = who(0, Role::Administrator);
+        match self.view.tasks(&root, JobId(job), after, &states).expect("lists") {
+            Reply::Tasks { tasks, .. } => tasks.iter().map(|task| task.id.to_string()).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn who(uid: u32, role: Role) -> Caller {
+    let owner = Owner {
+        name: format!("u{uid}"),
+        uid,
+        gid: uid,
+    };
+    Caller { owner, role }
+}
+
+fn task() -> TaskSpec {
+    TaskSpec::of_command(vec!["true".to_owned()])
+}
+
+fn id(job: u64, number: u32) -> TaskId {
+    TaskId::new(JobId(job), TaskNumber(number))
+}
+
+#[test]
+fn filters_choose_jobs_in_memory_and_in_the_store_alike() {
+    let mut reader = Reader::new();
+    let of_project = JobSpec {
+        project: "fluid".to_owned(),
+        ..JobSpec::default()
+    };
+    let admin = JobSpec {
+        kind: JobKind::Admin,
+        ..JobSpec::default()
+    };
+    reader.job(1, 7, of_project, vec![task()]);
+    reader.job(2, 7, JobSpec::default(), vec![task()]);
+    reader.job(3, 8, JobSpec::default(), vec![task()]);
+    reader.job(4, 7, admin, vec![task()]);
+    for ended in [false, true] {
+        let seven = who(7, Role::User);
+        let all = JobFilter {
+            all_users: true,
+            ended,
+            ..JobFilter::default()
+        };
+        assert_eq!(reader.jobs(&seven, &all), (vec![2, 1], false), "their own, no commands");
+        assert_eq!(reader.jobs(&who(9, Role::Operator), &all).0, [3, 2, 1]);
+        let with = |change: &dyn Fn(&mut JobFilter)| {
+            let mut filter = all.clone();
+            change(&mut filter);
+            reader.jobs(&seven, &filter)
+        };
+        assert_eq!(with(&|filter| filter.admin = true).0, [4, 2, 1]);
+        assert_eq!(with(&|filter| filter.project = Some("fluid".to_owned())).0, [1]);
+        assert_eq!(with(&|filter| filter.since = Some(Timestamp(20))).0, [2]);
+        assert_eq!(with(&|filter| filter.limit = Some(1)), (vec![2], true));
+        assert_eq!(
+            with(&|filter| filter.limit = Some(2)),
+            (vec![2, 1], false),
+            "exactly all"
+        );
+        assert_eq!(
+            with(&|filter| filter.states = vec!["queued".to_owned()]).0.len(),
+            if ended { 1 } else { 2 }
+        );
+        if !ended {
+            reader.ends(1, &[id(1, 1)]);
+            assert_eq!(
+                reader.jobs(&seven, &JobFilter::default()).0,
+                [2],
+                "what is over is not shown unasked"
+            );
+        }
+    }
+    let wrong = JobFilter {
+        states: vec!["runing".to_owned()],
+        ..JobFilter::default()
+    };
+    let refused = reader.view.jobs(&who(7, Role::User), &wrong).expect_err("no state");
+    assert_eq!(refused.code, RefusalCode::Invalid);
+    assert!(refused.remedy.contains("did you mean 'Running'"), "{refused}");
+}
+
+#[test]
+fn tasks_page_through_sweeps_in_memory_and_in_the_store_alike() {
+    let mut reader = Reader::new();
+    let mut sweep = task();
+    sweep.sweep = Some(Sweep::new(1, 3, 1).expect("a sweep"));
+    reader.job(1, 7, JobSpec::default(), vec![task(), sweep, task()]);
+    let all = ["1.1", "1.2.1", "1.2.2", "1.2.3", "1.3"];
+    let step = TaskId {
+        step: Some(Step(2)),
+        ..id(1, 2)
+    };
+    for _ in 0..2 {
+        assert_eq!(reader.tasks(1, None, &[]), all);
+        assert_eq!(reader.tasks(1, Some(step), &[]), ["1.2.3", "1.3"]);
+        assert_eq!(reader.tasks(1, Some(id(1, 3)), &[]), [""; 0]);
+        assert!(
+            reader
+                .view
+                .tasks(&who(7, Role::User), JobId(1), Some(id(2, 1)), &[])
+                .is_err()
+        );
+        let live: Vec<TaskId> = reader.writer.tasks_of(JobId(1)).map(|task| task.id).collect();
+        if !live.is_empty() {
+            assert_eq!(reader.tasks(1, None, &["failed", "QUEUED"]), all);
+            reader.ends(1, &live);
+            assert_eq!(reader.tasks(1, None, &["canceled"]), all);
+        }
+    }
+    let named = |asked: &[TaskId]| reader.view.stages(&who(7, Role::User), JobId(1), asked);
+    let told = |asked: &[TaskId]| named(asked).expect("is there").tasks.len();
+    assert_eq!(
+        (told(&[]), told(&[id(1, 2)]), told(&[step]), told(&[step, id(1, 1)])),
+        (5, 3, 1, 2)
+    );
+    assert_eq!(told(&[step, id(1, 2)]), 3, "each once");
+    assert!(named(&[id(1, 4)]).expect_err("no such task").what.contains("1 to 3"));
+    let live = reader.view.stages_of(JobId(1), &BTreeSet::from([step]));
+    assert_eq!(live, None, "the job has left memory");
+}
+
+#[test]
+fn hashes_of_tokens_stay_and_users_see_themselves() {
+    let mut reader = Reader::new();
+    for (uid, role) in [(7, Role::User), (8, Role::Operator)] {
+        let name = UserName::new(&format!("u{uid}")).expect("a name");
+        let offered = LoginToken {
+            hash: "cd".repeat(32),
+            expires_at: Timestamp(5),
+        };
+        reader.happens(vec![
+            Event::UserAdded {
+                name: name.clone(),
+                uid,
+                gid: uid,
+                role,
+                at: Timestamp(1),
+            },
+            Event::LoginOffered { name, token: offered },
+        ]);
+    }
+    let seen = |caller: &Caller| match reader.view.users(caller) {
+        Reply::Users { users } => users,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(seen(&who(7, Role::User)).len(), 1);
+    assert_eq!(seen(&who(9, Role::User)).len(), 0);
+    let all = seen(&who(0, Role::Administrator));
+    assert_eq!(all.len(), 2);
+    for user in all {
+        assert_eq!(user.login.expect("a token waits").hash, "");
+    }
+    assert_eq!(reader.view.role_of("u8", 8), Some(Role::Operator));
+    assert_eq!(reader.view.role_of("u8", 1008), None, "another account of that name");
+    assert_eq!(reader.view.role_of("u9", 9), None);
+}
