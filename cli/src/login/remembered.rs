@@ -129,7 +129,7 @@ impl Logins {
         })
     }
 
-    /// The same for HOST[:PORT].
+    /// The same for `HOST` or `HOST:PORT`.
     ///
     /// # Errors
     /// [`LoginError::NotAHost`].

@@ -21,7 +21,7 @@ const LIFETIME: Millis = Millis::from_seconds(86_400);
 )]
 pub enum AccessCommand {
     Login {
-        /// HOST[:PORT]; none means the one that `--scheduler` or the surroundings name.
+        /// `HOST` or `HOST:PORT`; none means the one that `--scheduler` or the surroundings name.
         host: Option<String>,
         /// The token, a file, or `-`; none means to ask.
         token: Option<String>,
