@@ -28,6 +28,8 @@ pub enum Answer {
     Made {
         /// The job.
         job: JobId,
+        /// The one that it has its tasks from.
+        like: Option<JobId>,
         /// Whether this submission had been answered before.
         repeated: bool,
     },
@@ -63,8 +65,8 @@ pub enum Answer {
         jobs: Vec<JobRow>,
         /// Whether there are more.
         more: bool,
-        /// Whether only own live jobs were asked for.
-        live_only: bool,
+        /// Where they were looked for.
+        among: Among,
     },
     /// `job view`
     Job(Box<JobRow>),
@@ -128,6 +130,17 @@ pub enum Answer {
     },
     /// Of the commands about users, log-ins, settings, many nodes at once, and the health of the cluster.
     Cluster(Box<ClusterAnswer>),
+}
+
+/// Which jobs a list looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// All of the caller's that are not over.
+    OwnLive,
+    /// Some of those that are not over.
+    Live,
+    /// Also those that are over.
+    All,
 }
 
 /// Names of nodes by number.

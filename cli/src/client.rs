@@ -12,7 +12,7 @@
 //! [`ClientError::Refused`] it is not either. Nothing is repeated here: whether that is safe depends on the request.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::client::{Greeted, Greeting, Refusal, RefusalCode, Reply, Request};
@@ -28,7 +28,7 @@ use transport::identity::HandshakeProblem;
 
 use crate::exit::{self, Exit};
 use crate::login::LoginError;
-use crate::place::Target;
+use crate::place::{NODE_FOLDER, Target};
 use line::Line;
 
 pub(crate) mod line;
@@ -47,8 +47,7 @@ const WINDOW: usize = 64;
 pub enum ClientError {
     /// Nobody listens there.
     #[error(
-        "no head node answers at {} ({}); start a cluster with 'muster up', log in to one \
-         elsewhere with 'muster login HOST', or name the socket with MUSTER_SOCKET",
+        "no head node answers at {} ({}); {remedy}, or name the socket with MUSTER_SOCKET",
         .path.display(), reason(.cause)
     )]
     NoHead {
@@ -56,6 +55,8 @@ pub enum ClientError {
         path: PathBuf,
         /// What the system said, as part of the message.
         cause: io::Error,
+        /// What to type on a machine like this.
+        remedy: &'static str,
     },
     /// The socket's permissions keep us out.
     #[error(
@@ -115,6 +116,15 @@ pub enum ClientError {
     /// A request above the bound of one message.
     #[error("the request is too large to be sent")]
     TooLarge(#[source] Box<StreamError>),
+}
+
+/// A head node is not what is missing on a machine that is a node of one.
+fn remedy() -> &'static str {
+    if Path::new(NODE_FOLDER).exists() {
+        "this machine is a compute node: type it on its head node, or log in to that with 'muster login HOST'"
+    } else {
+        "start a cluster with 'muster up', log in to one elsewhere with 'muster login HOST'"
+    }
 }
 
 fn reason(error: &io::Error) -> String {
@@ -240,10 +250,8 @@ impl Client {
                 welcome: Welcome { cluster, user, role },
             }),
             Ok(Some(Greeted::Refused(refusal))) => Err(ClientError::Refused(refusal)),
-            Ok(None) => Err(ClientError::Lost {
-                at,
-                source: sent.err().map(Box::new),
-            }),
+            // Over QUIC the write already fails with what it said.
+            Ok(None) => Err(ClientError::of_stream(at, sent.err())),
             Err(error) => Err(ClientError::of_stream(at, Some(error))),
         }
     }
@@ -393,7 +401,11 @@ async fn open_socket(path: PathBuf) -> Result<Line, ClientError> {
     match UnixStream::connect(&path).await {
         Ok(stream) => Ok(Line::of_socket(split_socket(stream))),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied { path }),
-        Err(cause) => Err(ClientError::NoHead { path, cause }),
+        Err(cause) => Err(ClientError::NoHead {
+            path,
+            cause,
+            remedy: remedy(),
+        }),
     }
 }
 

@@ -25,6 +25,9 @@ use crate::request::Globals;
 /// The folder of a cluster that runs as a system service.
 const SYSTEM: &str = "/var/lib/muster";
 
+/// Where `muster-computenode join` puts a node of this machine unless it was told otherwise.
+pub(crate) const NODE_FOLDER: &str = "/var/lib/muster-node";
+
 /// What of this process and machine counts.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {

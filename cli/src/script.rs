@@ -17,6 +17,9 @@ use proto::model::task::MAX_SCRIPT_BYTES;
 /// What begins a line of options.
 const MARK: &str = "#MUSTER";
 
+/// What begins such lines elsewhere.
+const FOREIGN: [&str; 3] = ["#SBATCH", "#PBS", "#BSUB"];
+
 /// A text that is carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
@@ -26,6 +29,10 @@ pub struct Script {
     pub directives: Vec<(usize, Vec<String>)>,
     /// Numbers of such lines below the first command, which say nothing.
     pub late: Vec<usize>,
+    /// The first line of options of another scheduler: its number and its mark.
+    pub foreign: Option<(usize, &'static str)>,
+    /// Whether its lines ended as on Windows; they do no more.
+    pub windows: bool,
 }
 
 /// Why a text that is a script cannot be carried.
@@ -89,15 +96,28 @@ fn of_bytes(name: &str, bytes: &[u8]) -> Result<Option<Script>, ScriptError> {
     if too_long {
         return Err(ScriptError::TooLong { name: name.to_owned() });
     }
+    // The kernel would look for an interpreter whose name ends with a carriage return.
+    let windows = valid.contains("\r\n") && valid.split('\n').all(|line| line.is_empty() || line.ends_with('\r'));
+    let text = if windows {
+        valid.replace("\r\n", "\n")
+    } else {
+        valid.to_owned()
+    };
+    let foreign = (1..).zip(valid.lines()).find_map(|(number, line)| {
+        let mark = FOREIGN.iter().find(|mark| line.starts_with(**mark))?;
+        Some((number, *mark))
+    });
     let mut script = Script {
-        text: if valid.starts_with("#!") {
-            valid.to_owned()
+        text: if text.starts_with("#!") {
+            text
         } else {
             // The kernel starts no text without it; every shell would take it for its own.
-            format!("#!/bin/sh\n{valid}")
+            format!("#!/bin/sh\n{text}")
         },
         directives: Vec::new(),
         late: Vec::new(),
+        foreign,
+        windows,
     };
     let mut begun = false;
     for (number, line) in (1..).zip(valid.lines()) {
@@ -171,6 +191,17 @@ mod tests {
         );
         assert_eq!(script.late, [8]);
         assert!(script.text.starts_with("#!/bin/bash\n"));
+    }
+
+    #[test]
+    fn scripts_from_elsewhere() {
+        let from_windows = script("#!/bin/sh\r\n#MUSTER /numnodes:2\r\necho hi\r\n");
+        assert!(from_windows.windows && !from_windows.text.contains('\r'));
+        assert_eq!(from_windows.directives[0].1, ["/numnodes:2"]);
+        // A carriage return here and there is meant.
+        let mixed = "#!/bin/sh\nprintf 'a\r\nb'\n";
+        assert_eq!((script(mixed).windows, script(mixed).text.as_str()), (false, mixed));
+        assert_eq!(script("#!/bin/sh\n#SBATCH -N 2\n").foreign, Some((2, "#SBATCH")));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(crate) enum ValueError {
     #[error("use minutes from now, +2h, 18:30, 2026-12-01 or '2026-12-01 08:00', or now")]
     Moment,
     /// Not a moment that was.
-    #[error("use -2h, -1d, 08:00, 2026-12-01 or '2026-12-01 08:00'")]
+    #[error("use 2h, 1d, today, 08:00, 2026-12-01 or '2026-12-01 08:00'")]
     Past,
     /// A moment that is over.
     #[error("that is over; give a moment to come, or now")]
@@ -107,6 +107,14 @@ pub(crate) enum ValueError {
     #[error("it must be an absolute path: the nodes know nothing of this directory; write {example}")]
     Relative {
         /// The same as seen from here.
+        example: String,
+    },
+    /// A name that no shell has put a value in for.
+    #[error("no shell expands '{text}' here: write the directory itself, absolute, for example {example}")]
+    Unexpanded {
+        /// As it stands.
+        text: String,
+        /// A directory.
         example: String,
     },
     /// A list without entries.
@@ -249,6 +257,12 @@ pub(crate) fn workdir(text: &str, here: Option<&str>) -> Result<String, ValueErr
         return Ok(text.to_owned());
     }
     let here = here.unwrap_or("/shared").trim_end_matches('/');
+    if text.starts_with(['$', '%', '~']) {
+        return Err(ValueError::Unexpanded {
+            text: text.to_owned(),
+            example: here.to_owned(),
+        });
+    }
     let below = text.trim_start_matches("./").trim_start_matches('.');
     let example = if below.is_empty() {
         here.to_owned()
@@ -419,5 +433,7 @@ mod tests {
             [example("run"), example("."), example("./run")],
             ["/home/a/run", "/home/a", "/home/a/run"]
         );
+        let unexpanded = workdir("$PWD", Some("/home/a")).unwrap_err().to_string();
+        assert!(unexpanded.contains("no shell expands '$PWD' here") && unexpanded.ends_with("/home/a"));
     }
 }

@@ -18,7 +18,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use proto::ids::{AttemptId, JobId, TaskId};
@@ -44,6 +44,18 @@ pub enum DirectoryError {
     NotText {
         /// Which.
         path: PathBuf,
+    },
+    /// Others could put anything in the place of what lies in it.
+    #[error(
+        "--dir {path} belongs to the user {owner} (mode {mode:o}), and others could change what lies in it; use a folder of your own, closed to their writing"
+    )]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Whose.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
     },
     /// The system refused.
     #[error("{path} cannot be made or found")]
@@ -89,6 +101,7 @@ impl NodeDirectory {
             make_passable(folder).map_err(failed)?;
         }
         let path = path.canonicalize().map_err(failed)?;
+        refuse_exposed(&path)?;
         let Some(text) = path.to_str().map(str::to_owned) else {
             return Err(DirectoryError::NotText { path });
         };
@@ -195,6 +208,23 @@ impl NodeDirectory {
     }
 }
 
+/// What lies in the folder decides what runs here as anybody: only its own account and root may write into it.
+fn refuse_exposed(path: &Path) -> Result<(), DirectoryError> {
+    let found = fs::metadata(path).map_err(|source| DirectoryError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o777);
+    if mode & 0o022 == 0 && (owner == 0 || owner == nix::unistd::geteuid().as_raw()) {
+        return Ok(());
+    }
+    Err(DirectoryError::Exposed {
+        path: path.to_owned(),
+        owner,
+        mode,
+    })
+}
+
 /// Makes a folder that users can go through, whatever the umask. One that is there already stays as it is.
 pub(crate) fn make_passable(path: &Path) -> io::Result<()> {
     match DirBuilder::new().create(path) {
@@ -214,6 +244,16 @@ mod tests {
         let long = folder.path().join("x".repeat(MAX_DIRECTORY_BYTES));
         let error = NodeDirectory::open(&long).expect_err("too long").to_string();
         assert!(error.contains("at most 84"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("sets the mode");
+        let error = NodeDirectory::open(folder.path()).expect_err("is open").to_string();
+        assert!(error.contains("mode 777"), "{error}");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("sets the mode");
+        NodeDirectory::open(folder.path()).expect("is closed");
     }
 
     #[test]

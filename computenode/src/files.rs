@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -108,7 +108,7 @@ pub(crate) fn read(directory: &NodeDirectory, request: &FileRequest) -> FileRepl
     let Place::At { path } = place_of(&paths, request.file) else {
         return missing(SENT_NOWHERE.to_owned());
     };
-    let file = open_as(paths.credentials.as_ref(), Path::new(path));
+    let file = open_output(&paths.folder, paths.credentials.as_ref(), Path::new(path));
     let most = usize::try_from(request.last_bytes)
         .unwrap_or(usize::MAX)
         .min(MAX_PIECE_BYTES);
@@ -134,6 +134,18 @@ fn tail(mut file: File, most: usize) -> io::Result<FileReply> {
     // The file may be growing.
     file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(FileReply::Tail { skipped, bytes })
+}
+
+/// Opens an output of an attempt, or what lies beside it, as `user`, whose the attempt's folder was when it was looked at.
+pub(crate) fn open_output(folder: &Path, user: Option<&Credentials>, path: &Path) -> io::Result<File> {
+    let file = open_as(user, path)?;
+    // A folder is root's while it is made, and its user's ever after. Whoever looked in between has taken the user for
+    // root, and the user may have put a link there since; with root's rights it would lead anywhere.
+    let is_roots = user.is_some_and(|user| user.uid == 0);
+    if is_roots && std::fs::symlink_metadata(folder)?.uid() != 0 {
+        return Err(io::Error::other("the task's folder was just being made; try again"));
+    }
+    Ok(file)
 }
 
 /// Opens a regular file for reading, with the rights of a user where the daemon has more.
@@ -257,7 +269,11 @@ mod tests {
         fs::write(&secret, "secret").expect("writes");
         fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("sets the mode");
         symlink(&secret, task.join("stdout.txt")).expect("links");
+        // Looked at before the folder was given away, and opened after it.
+        let early = output_paths(&directory, JobId(12), AttemptId(7)).expect("a folder");
         std::os::unix::fs::chown(&task, Some(4242), Some(4242)).expect("gives it away");
+        let late = open_output(&early.folder, early.credentials.as_ref(), &task.join("stdout.txt"));
+        assert!(late.expect_err("is root's").to_string().contains("just being made"));
         assert!(reason(read(&directory, &request(4))).contains("Permission denied"));
         let theirs = task.join("stdout.txt");
         fs::remove_file(&theirs).expect("is there");

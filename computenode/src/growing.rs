@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use proto::control::{FollowFrom, FollowReply, MAX_PIECE_BYTES, Piece, TaskFile};
 
-use crate::files::{SENT_NOWHERE, open_as, place_of};
+use crate::files::{SENT_NOWHERE, open_output, place_of};
 use crate::ranks::{RankNotes, Run};
 use crate::spawner::message::Credentials;
 use crate::workdir::{OutputPaths, Place};
@@ -23,6 +23,8 @@ const MAX_PIECES: usize = 1024;
 pub(crate) struct Growing {
     which: TaskFile,
     path: PathBuf,
+    /// Of the attempt.
+    folder: PathBuf,
     /// Beside the task's own file only.
     notes_path: Option<PathBuf>,
     user: Option<Credentials>,
@@ -46,6 +48,14 @@ struct Opened {
     position: u64,
     end: Option<u64>,
     notes: Option<RankNotes>,
+}
+
+/// Where notes of ranks may lie.
+#[derive(Debug, Clone, Copy)]
+struct Notes<'a> {
+    path: &'a Path,
+    folder: &'a Path,
+    user: Option<&'a Credentials>,
 }
 
 /// What the last look found.
@@ -90,6 +100,7 @@ impl Growing {
             which,
             notes_path: own.then(|| path.with_extension("ranks")),
             path,
+            folder: paths.folder.clone(),
             user: paths.credentials.clone(),
             from,
             only_now,
@@ -122,7 +133,11 @@ impl Growing {
         let State::Open(opened) = &mut self.state else {
             return Look::Drained;
         };
-        let notes = self.notes_path.as_deref().map(|path| (path, self.user.as_ref()));
+        let notes = self.notes_path.as_deref().map(|path| Notes {
+            path,
+            folder: &self.folder,
+            user: self.user.as_ref(),
+        });
         match opened.read(self.which, notes, patience, replies) {
             Ok(look) => look,
             Err(error) => {
@@ -149,7 +164,7 @@ impl Growing {
         if self.path.as_os_str().is_empty() {
             return Err(io::Error::other(SENT_NOWHERE));
         }
-        let file = open_as(self.user.as_ref(), &self.path)?;
+        let file = open_output(&self.folder, self.user.as_ref(), &self.path)?;
         let length = file.metadata()?.len();
         let position = match (self.from, self.which) {
             (FollowFrom::Start, _) => 0,
@@ -170,7 +185,7 @@ impl Opened {
     fn read(
         &mut self,
         which: TaskFile,
-        notes: Option<(&Path, Option<&Credentials>)>,
+        notes: Option<Notes<'_>>,
         patience: Patience,
         replies: &mut Vec<FollowReply>,
     ) -> io::Result<Look> {
@@ -187,9 +202,9 @@ impl Opened {
         if bytes.is_empty() {
             return Ok(Look::Drained);
         }
-        if let (None, Some((path, user))) = (&self.notes, notes) {
+        if let (None, Some(notes)) = (&self.notes, notes) {
             // Most tasks launch nothing and have none.
-            self.notes = open_as(user, path)
+            self.notes = open_output(notes.folder, notes.user, notes.path)
                 .and_then(|file| RankNotes::new(file, self.position))
                 .ok();
         }
@@ -227,10 +242,10 @@ impl Opened {
                 Some(notes) => notes.run_at(self.position)?,
                 None => Run::Unknown,
             };
-            let (count, rank) = match run {
-                Run::Until { end, rank } => {
+            let (count, writer) = match run {
+                Run::Until { end, writer } => {
                     let count = usize::try_from(end - self.position).unwrap_or(usize::MAX);
-                    (count.min(rest.len()), rank)
+                    (count.min(rest.len()), writer)
                 }
                 Run::Unknown if self.notes.is_some() && patience.for_notes => return Ok(Look::NotesBehind),
                 Run::Unknown => (rest.len(), None),
@@ -240,7 +255,8 @@ impl Opened {
                 file: which,
                 offset: self.position,
                 bytes: piece.to_vec(),
-                rank,
+                rank: writer.map(|writer| writer.rank),
+                on: writer.and_then(|writer| writer.node),
             }));
             self.position += piece.len() as u64;
             rest = after;

@@ -352,7 +352,7 @@ impl Host<'_> {
         let background = matches!(Minder::best(!self.flags.no_service), Minder::Background { .. });
         writeln!(
             self.out,
-            "\nNode '{name}' is in the cluster. Logs: {}. Here: 'muster-computenode status{}'. On the head node: 'node list'.",
+            "\nNode '{name}' is in the cluster. Logs: {}. Here: 'muster-computenode status{}'. On the head node: 'muster node list'.",
             logs(&directory, background),
             dir_flag(directory.path())
         )?;

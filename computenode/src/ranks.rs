@@ -1,8 +1,8 @@
 //! Which rank wrote what into a task's output, as the launcher noted it beside the file. Reads only.
 //!
 //! `stdout.ranks` holds one record of 16 bytes per run of one rank's bytes: the end of the run in `stdout.txt` (u64), the
-//! rank (u32; the highest number for bytes that are no rank's) and four bytes of zero, all with the low byte first. A run
-//! begins where the one before ends. The notes are as good as their writer: a task may forge them and deceives whoever
+//! rank (u32; the highest number for bytes that are no rank's) and the number of its node (u32; 0 where it is not known), all
+//! with the low byte first. A run begins where the one before ends. The notes are as good as their writer: a task may forge them and deceives whoever
 //! reads its output, and nobody else. They may lag behind the output.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use proto::ids::Rank;
+use proto::ids::{NodeId, Rank};
 
 /// Bytes of one record.
 const RECORD_BYTES: u64 = 16;
@@ -27,8 +27,17 @@ pub(crate) struct RankNotes {
     file: File,
     /// Number of the next record to read.
     next: u64,
-    /// Runs that were read and not passed: end and rank.
-    runs: VecDeque<(u64, Option<Rank>)>,
+    /// Runs that were read and not passed: end and writer.
+    runs: VecDeque<(u64, Option<Writer>)>,
+}
+
+/// Who wrote a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// Which rank.
+    pub(crate) rank: Rank,
+    /// Where it ran, if that was noted.
+    pub(crate) node: Option<NodeId>,
 }
 
 /// Whose the bytes at some place are, and up to where.
@@ -39,7 +48,7 @@ pub(crate) enum Run {
         /// Behind its last byte.
         end: u64,
         /// Whose.
-        rank: Option<Rank>,
+        writer: Option<Writer>,
     },
     /// Nothing is noted of them yet.
     Unknown,
@@ -83,9 +92,9 @@ impl RankNotes {
     /// Whose the bytes at `position` are. Positions only grow between two seeks.
     pub(crate) fn run_at(&mut self, position: u64) -> io::Result<Run> {
         loop {
-            while let Some((end, rank)) = self.runs.front().copied() {
+            while let Some((end, writer)) = self.runs.front().copied() {
                 if end > position {
-                    return Ok(Run::Until { end, rank });
+                    return Ok(Run::Until { end, writer });
                 }
                 self.runs.pop_front();
             }
@@ -99,7 +108,7 @@ impl RankNotes {
     }
 
     /// At most `count` whole records from number `first` on.
-    fn read(&self, first: u64, count: u64) -> io::Result<Vec<(u64, Option<Rank>)>> {
+    fn read(&self, first: u64, count: u64) -> io::Result<Vec<(u64, Option<Writer>)>> {
         let mut bytes = vec![0; usize::try_from(count * RECORD_BYTES).unwrap_or(0)];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -115,10 +124,15 @@ impl RankNotes {
     }
 }
 
-fn record(bytes: &[u8]) -> Option<(u64, Option<Rank>)> {
+fn record(bytes: &[u8]) -> Option<(u64, Option<Writer>)> {
     let end = u64::from_le_bytes(*bytes.first_chunk()?);
     let rank = u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
-    Some((end, (rank != NOBODY).then_some(Rank(rank))))
+    let node = u32::from_le_bytes(*bytes.get(12..)?.first_chunk()?);
+    let writer = Writer {
+        rank: Rank(rank),
+        node: (node != 0).then_some(NodeId(node)),
+    };
+    Some((end, (rank != NOBODY).then_some(writer)))
 }
 
 #[cfg(test)]
@@ -131,7 +145,8 @@ mod tests {
         for (end, rank) in runs {
             file.write_all(&end.to_le_bytes()).expect("writes");
             file.write_all(&rank.to_le_bytes()).expect("writes");
-            file.write_all(&[0; 4]).expect("writes");
+            let node = if *rank == NOBODY { 0 } else { *rank };
+            file.write_all(&node.to_le_bytes()).expect("writes");
         }
     }
 
@@ -143,7 +158,10 @@ mod tests {
         write(&mut file, &[(10, 0), (20, 3), (25, NOBODY)]);
         let until = |end, rank: Option<u32>| Run::Until {
             end,
-            rank: rank.map(Rank),
+            writer: rank.map(|rank| Writer {
+                rank: Rank(rank),
+                node: (rank > 0).then_some(NodeId(rank)),
+            }),
         };
         let mut notes = RankNotes::new(File::open(&path).expect("opens"), 0).expect("reads");
         assert_eq!(notes.run_at(0).expect("reads"), until(10, Some(0)));
@@ -155,7 +173,7 @@ mod tests {
         // Half a record is none yet.
         file.write_all(&30u64.to_le_bytes()).expect("writes");
         assert_eq!(late.run_at(25).expect("reads"), Run::Unknown);
-        file.write_all(&[7, 0, 0, 0, 0, 0, 0, 0]).expect("writes");
+        file.write_all(&[7, 0, 0, 0, 7, 0, 0, 0]).expect("writes");
         assert_eq!(late.run_at(25).expect("reads"), until(30, Some(7)));
         // One who lies about ends cannot hold anybody up.
         write(&mut file, &[(5, 1), (5, 1)]);

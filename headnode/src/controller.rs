@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use proto::units::Monotonic;
+use proto::ids::NodeId;
+use proto::units::{Monotonic, Now};
 use scheduler::Cluster;
 use tokio::sync::{mpsc, watch};
 
@@ -105,7 +106,9 @@ fn decide_all<S>(
     let mut arrivals = Vec::with_capacity(MAX_ARRIVALS);
     while waiting.blocking_recv_many(&mut arrivals, MAX_ARRIVALS) > 0 {
         let taken = std::mem::replace(&mut arrivals, Vec::with_capacity(MAX_ARRIVALS));
-        let flight = round(&mut cluster, taken, clock.now(), welcome, past);
+        let now = clock.now();
+        forgive_silence(&mut cluster, now);
+        let flight = round(&mut cluster, taken, now, welcome, past);
         deadline.send_if_modified(|held| {
             let next = cluster.next_deadline();
             std::mem::replace(held, next) != next
@@ -113,6 +116,21 @@ fn decide_all<S>(
         if flights.send(flight).is_err() {
             return; // The committer ended; it says why.
         }
+    }
+}
+
+/// A head node that itself stood still, stopped or behind a disk that hung, heard nobody meanwhile. The silence of its nodes
+/// counts anew then, as after a restart: what they had to say waits in the queue.
+fn forgive_silence(cluster: &mut Cluster, now: Now) {
+    let bound = cluster.settings().suspect_after;
+    let late = cluster.next_deadline().map(|due| now.monotonic.since(due));
+    if late.is_none_or(|late| late <= bound) {
+        return;
+    }
+    tracing::warn!("the head node stood still for a while; its nodes get their time anew");
+    let nodes: Vec<NodeId> = cluster.nodes().map(|node| node.id).collect();
+    for node in nodes {
+        cluster.heard(node, now.monotonic);
     }
 }
 

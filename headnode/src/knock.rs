@@ -19,6 +19,7 @@ use transport::identity::{TokenHash, TokenSecret};
 use crate::clock::Clock;
 use crate::join::Joins;
 use crate::login::Credentials;
+use crate::strangers::{Says, Strangers};
 use crate::throttle::{Source, Throttle};
 
 /// How long a peer may take to acknowledge its answer.
@@ -39,6 +40,8 @@ pub struct Knocks {
     /// Guards the memory of wrong tokens for the length of one look-up.
     throttle: Mutex<Throttle>,
     turns: Semaphore,
+    /// For what the log says.
+    lines: Strangers,
     clock: Clock,
 }
 
@@ -91,6 +94,7 @@ impl Knocks {
             credentials,
             throttle: Mutex::default(),
             turns: Semaphore::new(MAX_TURNS),
+            lines: Strangers::default(),
             clock,
         }
     }
@@ -145,7 +149,11 @@ impl Knocks {
                 Err(reason)
             }
             Err(Turned::Otherwise(reason)) => {
-                tracing::warn!(%source, who, "was not let in: {reason}");
+                // Nothing was learnt, and nothing is counted; whoever knocks again and again is not told of each time.
+                let now = self.clock.now().monotonic;
+                if matches!(self.lines.says(now), Says::Line { .. }) {
+                    tracing::warn!(%source, who, "was not let in: {reason}");
+                }
                 Err(reason)
             }
         }

@@ -23,6 +23,7 @@ pub mod remote;
 pub mod round;
 pub mod serve;
 pub mod store;
+pub mod strangers;
 pub mod throttle;
 pub mod view;
 pub mod weight;

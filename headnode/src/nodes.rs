@@ -7,6 +7,7 @@
 //! name was joined by another host, is told so and let go before it can take the place of anybody.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,16 +15,19 @@ use anyhow::{Context, bail};
 use proto::control::{HeadMessage, NodeMessage};
 use proto::frame::VERSION;
 use proto::ids::{BootId, KeyHash, NodeId};
-use tokio::sync::{Semaphore, mpsc};
-use transport::control::{CloseCode, Connection, Listener, StreamReader, StreamWriter};
+use tokio::sync::mpsc;
+use transport::control::{CloseCode, Connection, Listener, Pending, StreamReader, StreamWriter};
 use transport::identity::Subject;
 
 use crate::authority::ClusterAuthority;
+use crate::clock::Clock;
 use crate::join::Joins;
 use crate::knock::{HEARD, Knocks};
 use crate::remote::Remotes;
 use crate::round::{Arrival, LinkId};
 use crate::serve::Slot;
+use crate::strangers::{Says, Strangers};
+use crate::throttle::Source;
 use crate::view::View;
 
 /// How many messages may wait for one node; then its connection is ended, and its next hello brings everything again.
@@ -31,9 +35,6 @@ const MESSAGES_AHEAD: usize = 1024;
 
 /// How long a peer may take from its connection to its first message.
 const FIRST_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
-
-/// How many connections may be in their handshake at once.
-const MAX_HANDSHAKES: usize = 256;
 
 /// How often a connected node may have its certificate renewed; sooner, it waits.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
@@ -171,6 +172,10 @@ pub struct Nodes {
     pub joins: Joins,
     /// For peers without a certificate.
     pub knocks: Knocks,
+    /// Bounds them, and who is in the handshake.
+    pub strangers: Strangers,
+    /// For what the log says of them.
+    pub clock: Clock,
     /// For users on other hosts.
     pub remotes: Arc<Remotes>,
     /// Fills in what launches need.
@@ -179,29 +184,55 @@ pub struct Nodes {
 
 /// Takes connections until the task is dropped.
 pub async fn serve(listener: Listener, nodes: Arc<Nodes>) {
-    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let Some(pending) = listener.accept().await else { return };
+    while let Some(pending) = listener.accept().await {
         let nodes = Arc::clone(&nodes);
-        tokio::spawn(async move {
-            let remote = pending.remote_address();
-            let connected = pending.complete(FIRST_MESSAGE_DEADLINE).await;
-            drop(place);
-            let ended = match connected {
-                Ok(connection) => nodes.connection(connection).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = ended {
-                tracing::warn!(%remote, "connection ended: {error:#}");
-            }
-        });
+        tokio::spawn(async move { nodes.peer(pending).await });
     }
 }
 
 impl Nodes {
+    async fn peer(&self, pending: Pending) {
+        let remote = pending.remote_address();
+        let crowded = self.strangers.is_crowded();
+        let proved = if crowded {
+            pending.prove_address()
+        } else {
+            Some(pending)
+        };
+        let Some(pending) = proved else { return };
+        let Some(stay) = self.strangers.take(Source::of(remote.ip())) else {
+            self.complain(
+                remote,
+                "refused a connection: too many of peers that have proved nothing, from there or in all",
+            );
+            return pending.refuse();
+        };
+        let connection = match pending.complete(FIRST_MESSAGE_DEADLINE).await {
+            Ok(connection) => connection,
+            Err(error) => return self.complain(remote, &format!("connection ended: {:#}", anyhow::Error::from(error))),
+        };
+        if connection.subject().is_none() {
+            let knock = tokio::time::timeout(FIRST_MESSAGE_DEADLINE, self.knocks.serve(&connection));
+            if let Err(error) = knock.await.unwrap_or_else(|late| Err(late.into())) {
+                self.complain(remote, &format!("connection ended: {error:#}"));
+            }
+            return;
+        }
+        drop(stay);
+        if let Err(error) = self.connection(connection).await {
+            tracing::warn!(%remote, "connection ended: {error:#}");
+        }
+    }
+
+    /// The log must not be filled by whoever can send packets.
+    fn complain(&self, remote: SocketAddr, what: &str) {
+        match self.strangers.says(self.clock.now().monotonic) {
+            Says::Line { left_out: 0 } => tracing::warn!(%remote, "{what}"),
+            Says::Line { left_out } => tracing::warn!(%remote, left_out, "{what}"),
+            Says::Nothing => {}
+        }
+    }
+
     async fn connection(&self, connection: Connection) -> anyhow::Result<()> {
         match connection.subject() {
             Some(Subject::Node(node)) => {
@@ -217,8 +248,8 @@ impl Nodes {
                     .await
                     .with_context(|| format!("user {name}"))
             }
-            None => tokio::time::timeout(FIRST_MESSAGE_DEADLINE, self.knocks.serve(&connection)).await?,
-            Some(other) => {
+            other => {
+                let other = other.map(ToString::to_string).unwrap_or_default();
                 let reason = format!("a certificate of '{other}' opens nothing here; nodes and users dial in");
                 connection.close(CloseCode::Refused, &reason);
                 bail!(reason)

@@ -141,7 +141,7 @@ impl Remotes {
 
     async fn answer(&self, who: &Caller, key: KeyHash, to: StreamWriter, from: StreamReader) -> anyhow::Result<()> {
         match self.requests.take(who.owner.uid, who.role) {
-            Some(_place) => self.door.stream(who, Some(key), to, from).await,
+            Some(_place) => self.door.stream(who, key, to, from).await,
             None => refuse(to, too_many(who)).await,
         }
     }

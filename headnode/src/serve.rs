@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ use crate::nodes::{self, Links, Nodes};
 use crate::remote::Remotes;
 use crate::round::{Arrival, Departure, Welcome};
 use crate::store::{SledStore, Store};
+use crate::strangers::Strangers;
 use crate::view::View;
 
 /// How often it is looked whether the threads still run; only the end of a broken process waits for it.
@@ -107,6 +108,13 @@ impl Outbox<Slot> for Post {
 pub fn run(config: Config) -> anyhow::Result<()> {
     let dir = &config.dir;
     fs::create_dir_all(dir).with_context(|| format!("the folder {} cannot be made", dir.display()))?;
+    let owner = fs::metadata(dir)?.uid();
+    if owner != 0 && owner != nix::unistd::geteuid().as_raw() {
+        bail!(
+            "the folder {} belongs to the user {owner}, who could change everything in it; use one of your own",
+            dir.display()
+        );
+    }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
     let clock = Clock::start();
     let store = open_store(dir)?;
@@ -215,6 +223,8 @@ async fn serve(
         arrivals: arrivals.clone(),
         view,
         knocks: Knocks::new(joins.clone(), credentials, clock),
+        strangers: Strangers::default(),
+        clock,
         joins,
         remotes: Arc::clone(&remotes),
         authority: Arc::clone(&authority),

@@ -280,7 +280,7 @@ impl Shell {
         tokio::spawn(speak(position, writer, to_send, self.events.clone()));
         tokio::spawn(hear(position, reader, self.events.clone()));
         tokio::spawn(take_output(
-            position,
+            (position, node),
             connection.clone(),
             self.pieces.clone(),
             self.events.clone(),
@@ -470,12 +470,25 @@ async fn hear(position: u32, mut reader: StreamReader, events: mpsc::Sender<Even
 }
 
 /// Brings the output of one proxy to the printer, to its end.
-async fn take_output(position: u32, connection: Connection, pieces: mpsc::Sender<Piece>, events: mpsc::Sender<Event>) {
+async fn take_output(
+    (position, node): (u32, NodeId),
+    connection: Connection,
+    pieces: mpsc::Sender<Piece>,
+    events: mpsc::Sender<Event>,
+) {
     let taken = async {
         let (_, mut reader) = connection.accept_stream().await?;
         while let Some(message) = reader.recv::<ProxyMessage>().await? {
             if let ProxyMessage::Output { rank, stream, bytes } = message
-                && pieces.send(Piece { rank, stream, bytes }).await.is_err()
+                && pieces
+                    .send(Piece {
+                        rank,
+                        node,
+                        stream,
+                        bytes,
+                    })
+                    .await
+                    .is_err()
             {
                 break;
             }

@@ -2,8 +2,8 @@
 //!
 //! The node names a folder in `MUSTER_RANK_NOTES`. When mpiexec's own output is the file that the node keeps there, it
 //! writes one record per piece beside it, `stdout.ranks` and `stderr.ranks`: the end of the piece in the file (u64), the
-//! rank (u32; the highest number for bytes that others wrote in between) and four bytes of zero, low byte first. The notes
-//! follow the output and may lag behind it; without them output is shown as it is.
+//! rank (u32; the highest number for bytes that others wrote in between) and the number of its node (u32; 0 where it is not
+//! known), low byte first. The notes follow the output and may lag behind it; without them output is shown as it is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use proto::ids::Rank;
+use proto::ids::{NodeId, Rank};
 
 /// The number that stands for no rank.
 const NOBODY: u32 = u32::MAX;
@@ -49,21 +49,22 @@ impl Notes {
         // With O_APPEND the next piece goes to the end, wherever the position is.
         let end = self.output.seek(SeekFrom::End(0))?;
         if end > self.end {
-            self.note(end, NOBODY)?;
+            self.note(end, NOBODY, 0)?;
         }
         Ok(())
     }
 
     /// The piece of a rank was written.
-    pub(crate) fn after(&mut self, rank: Rank) -> io::Result<()> {
+    pub(crate) fn after(&mut self, rank: Rank, node: NodeId) -> io::Result<()> {
         let end = self.output.stream_position()?;
-        self.note(end, rank.0)
+        self.note(end, rank.0, node.0)
     }
 
-    fn note(&mut self, end: u64, rank: u32) -> io::Result<()> {
+    fn note(&mut self, end: u64, rank: u32, node: u32) -> io::Result<()> {
         let mut record = [0; 16];
         record[..8].copy_from_slice(&end.to_le_bytes());
         record[8..12].copy_from_slice(&rank.to_le_bytes());
+        record[12..].copy_from_slice(&node.to_le_bytes());
         self.notes.write_all(&record)?;
         self.end = end;
         Ok(())
@@ -84,20 +85,18 @@ mod tests {
         for (rank, piece) in [(1, "one\n"), (0, "zero\n")] {
             notes.before().expect("notes");
             output.write_all(piece.as_bytes()).expect("writes");
-            notes.after(Rank(rank)).expect("notes");
+            notes.after(Rank(rank), NodeId(rank + 7)).expect("notes");
         }
         let records = std::fs::read(folder.path().join("stdout.ranks")).expect("notes");
-        let read: Vec<(u64, u32)> = records
+        let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("4"));
+        let read: Vec<(u64, u32, u32)> = records
             .chunks(16)
             .map(|record| {
-                let (end, rank) = (record[..8].try_into(), record[8..12].try_into());
-                (
-                    u64::from_le_bytes(end.expect("8")),
-                    u32::from_le_bytes(rank.expect("4")),
-                )
+                let end = u64::from_le_bytes(record[..8].try_into().expect("8"));
+                (end, number(&record[8..12]), number(&record[12..]))
             })
             .collect();
-        assert_eq!(read, [(6, NOBODY), (10, 1), (15, 0)]);
+        assert_eq!(read, [(6, NOBODY, 0), (10, 1, 8), (15, 0, 7)]);
         let elsewhere = File::create(folder.path().join("other")).expect("opens");
         assert!(Notes::beside(&elsewhere, folder.path(), "stdout").is_none());
     }

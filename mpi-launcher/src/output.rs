@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::thread;
 
-use proto::ids::Rank;
+use proto::ids::{NodeId, Rank};
 use proto::launch::{OutputStream, RANK_NOTES_VARIABLE};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +22,9 @@ const MAX_WAITING_PIECES: usize = 64;
 pub(crate) struct Piece {
     /// Whose.
     pub(crate) rank: Rank,
-    /// Where.
+    /// Where it runs.
+    pub(crate) node: NodeId,
+    /// To which stream.
     pub(crate) stream: OutputStream,
     /// What.
     pub(crate) bytes: Vec<u8>,
@@ -69,7 +71,13 @@ fn print_all<'a>(
     stderr: &'a mut dyn Write,
 ) {
     let mut streams = [(stdout, Labels::default(), false), (stderr, Labels::default(), false)];
-    while let Some(Piece { rank, stream, bytes }) = waiting.blocking_recv() {
+    while let Some(Piece {
+        rank,
+        node,
+        stream,
+        bytes,
+    }) = waiting.blocking_recv()
+    {
         let index = usize::from(stream == OutputStream::Stderr);
         let (target, labels, closed) = &mut streams[index];
         let notes = &mut notes[index];
@@ -79,7 +87,7 @@ fn print_all<'a>(
         let bytes = if label { labels.apply(rank, &bytes) } else { bytes };
         take_note(notes, Notes::before);
         let written = target.write_all(&bytes).and_then(|()| target.flush());
-        take_note(notes, |notes| notes.after(rank));
+        take_note(notes, |notes| notes.after(rank, node));
         if let Err(error) = written {
             *closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -153,6 +161,7 @@ mod tests {
             pieces
                 .try_send(Piece {
                     rank: Rank(0),
+                    node: NodeId(1),
                     stream,
                     bytes: b"x\n".to_vec(),
                 })

@@ -24,6 +24,7 @@ use crate::ids::{
     AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId, TaskNumber, UserName,
 };
 use crate::model::job::{Env, JobChange, JobRow, JobSpec};
+use crate::model::line::TaskLine;
 use crate::model::node::{AdminState, NodeRow};
 use crate::model::owner::Role;
 use crate::model::task::{TaskRow, TaskSpec};
@@ -272,6 +273,13 @@ pub enum Request {
         #[serde(default)]
         states: Vec<String>,
     },
+    /// The tasks of a job in order, each sweep in one line. Answered by `TaskLines`.
+    LineTasks {
+        /// Which.
+        job: JobId,
+        /// Only those after it, for paging.
+        after: Option<TaskId>,
+    },
     /// One task with the ends of its output.
     ViewTask {
         /// Which.
@@ -474,6 +482,15 @@ pub enum Reply {
         /// Names of the nodes that the rows mention.
         names: Vec<(NodeId, NodeName)>,
         /// Whether there are more.
+        more: bool,
+    },
+    /// Tasks, each sweep in one line.
+    TaskLines {
+        /// In order. A sweep at the end may go on in the next answer.
+        lines: Vec<TaskLine>,
+        /// Names of the nodes that the rows mention.
+        names: Vec<(NodeId, NodeName)>,
+        /// Whether there are more, behind the last task that the last line tells of.
         more: bool,
     },
     /// One task with the ends of its output.

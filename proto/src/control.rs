@@ -525,6 +525,9 @@ pub struct Piece {
     /// The rank that wrote it, where the launcher noted it. A piece is of one rank.
     #[serde(default)]
     pub rank: Option<Rank>,
+    /// The node that the rank ran on, where the launcher noted it: mostly another one than that which keeps the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<NodeId>,
 }
 
 /// Input of an interactive task, on its way there.

@@ -55,9 +55,7 @@ fn set_up(name: &str, folder: &Path, programs: &Path) -> anyhow::Result<()> {
     bind(programs, Path::new(BIN))?;
     fs::create_dir(SHARED)?;
     bind(&folder.with_file_name("shared"), Path::new(SHARED))?;
-    for file in ["passwd", "group"] {
-        bind(&folder.join(file), &Path::new("/etc").join(file))?;
-    }
+    own_users(folder)?;
     for (place, mode) in [
         ("/dev/shm", "1777"),
         ("/run", "0755"),
@@ -76,6 +74,27 @@ fn set_up(name: &str, folder: &Path, programs: &Path) -> anyhow::Result<()> {
         chown(&home, Some(id.parse()?), Some(id.parse()?))?;
     }
     Ok(())
+}
+
+/// Lays the host's user database over this machine's `/etc`. To mount the two files alone would not last: whoever adds a
+/// user to this machine puts new files in their place, which takes the mounts away.
+fn own_users(folder: &Path) -> anyhow::Result<()> {
+    let (over, work) = (Path::new("/opt/etc"), Path::new("/opt/etc.work"));
+    for folder in [over, work] {
+        fs::create_dir(folder)?;
+    }
+    for file in ["passwd", "group"] {
+        fs::copy(folder.join(file), over.join(file))?;
+    }
+    let options = format!("lowerdir=/etc,upperdir={},workdir={}", over.display(), work.display());
+    mount(
+        Some("overlay"),
+        "/etc",
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .context("the host cannot have users of its own")
 }
 
 fn own(place: &str, mode: &str) -> anyhow::Result<()> {

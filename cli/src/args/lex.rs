@@ -183,14 +183,15 @@ impl Scope {
     fn unknown(&self, spelled: &str, name: &str) -> UsageError {
         let names = self.specs().filter(|spec| matches!(spec.status, Status::Built(_)));
         let names: Vec<String> = names.flat_map(OptionSpec::plain_names).collect();
-        let short = HABITS
+        let ours = |long: &str| self.find(long.split('=').next().unwrap_or(long)).is_some();
+        let habit = HABITS
             .iter()
-            .find(|(letter, _)| *letter == spelled && self.takes_program());
-        if let Some((_, long)) = short {
+            .find(|(typed, long)| typed.contains(&spelled) && ours(long));
+        if let Some((_, long)) = habit {
             return UsageError::UnknownOption {
                 place: self.place.clone(),
                 given: spelled.to_owned(),
-                nearest: Some((*long).to_owned()),
+                nearest: Some(format!("--{long}")),
                 program: None,
             };
         }
@@ -206,8 +207,37 @@ impl Scope {
     }
 }
 
-/// What people from other schedulers type for a job's size.
-const HABITS: [(&str, &str); 2] = [("-N", "--num-nodes"), ("-n", "--num-cores")];
+/// What people from other schedulers type, and ours.
+const HABITS: &[(&[&str], &str)] = &[
+    (&["-N", "--nodes"], "num-nodes"),
+    (
+        &["-n", "-c", "--ntasks", "--cpus-per-task", "--cores", "--cpus"],
+        "num-cores",
+    ),
+    (&["--time", "--walltime", "--time-limit", "--timeout"], "runtime"),
+    (&["-p", "-q", "--partition", "--queue"], "pool"),
+    (&["-C", "--constraint"], "node-group"),
+    (&["-J"], "job-name"),
+    (&["--mem"], "memory-per-node"),
+    (&["-a", "--array"], "parametric"),
+    (&["-d", "--dependency"], "depend"),
+    (&["-e", "--error"], "stderr"),
+    (&["--input"], "stdin"),
+    (&["-D", "--chdir", "--cwd"], "workdir"),
+    (&["-b", "--begin"], "hold-until"),
+    (&["-w", "--nodelist", "--hosts"], "requested-nodes"),
+    (&["-x", "--export", "--environment"], "env"),
+    (&["--requeue"], "rerunnable"),
+    (&["--no-requeue"], "rerunnable=false"),
+    (&["-A", "--account"], "project-name"),
+    (&["-W", "--sync"], "wait"),
+    (&["--test-only"], "dry-run"),
+    (&["-u", "--users"], "user"),
+    (&["-F"], "follow"),
+    (&["--tail"], "lines"),
+    (&["--status", "--states"], "state"),
+    (&["-a"], "all"),
+];
 
 /// What ends a command line before it is a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

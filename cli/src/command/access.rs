@@ -1,6 +1,6 @@
 //! Commands about users and log-ins.
 
-use proto::client::{Reply, Request};
+use proto::client::{RefusalCode, Reply, Request};
 use proto::ids::UserName;
 use proto::units::{Millis, Timestamp};
 use transport::identity::validity_of;
@@ -75,7 +75,11 @@ async fn log_out(host: Option<String>, globals: &Globals, around: &Surroundings)
     let Some(remote) = found else {
         return Err(LoginError::NotLoggedIn { host: named }.into());
     };
-    let revoked = revoke(&remote).await;
+    let revoked = match revoke(&remote).await {
+        // So it ends our connection once the credential is void, and so it turns us away when it was void before.
+        Err(CliError::Client(ClientError::Refused(refusal))) if refusal.code == RefusalCode::Forbidden => Ok(()),
+        revoked => revoked,
+    };
     remote.forget()?;
     let note = match revoked {
         Ok(()) => format!("Logged out at {remote}; the credential of this host is void."),

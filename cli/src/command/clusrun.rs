@@ -4,18 +4,18 @@
 //!   nodes --select--> one job of kind Admin, a task for each node --tail--> lines, pieces or files --> a summary
 //! ```
 //!
-//! Nodes that do not answer are counted as failed at once instead of being waited for. Control-C cancels the job. A head
-//! node that goes away meanwhile is waited for; what was told already is not told twice, because every piece of output
-//! bears its place in its file.
+//! Nodes that do not answer are counted as failed at once instead of being waited for, and those that stop answering
+//! meanwhile soon after ([`silence`]). Control-C cancels the job. A head node that goes away meanwhile is waited for; what
+//! was told already is not told twice, because every piece of output bears its place in its file.
+
+mod silence;
+mod sink;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use proto::client::{NodeView, Output, OutputPart, Reply, Request};
 use proto::control::{FollowFrom, TaskFile};
-use proto::ids::{AttemptId, JobId, NodeId, NodeName, SubmissionId, TaskId, TaskNumber};
+use proto::ids::{AttemptId, JobId, NodeId, NodeName, Sequence, SubmissionId, TaskId, TaskNumber};
 use proto::model::job::{JobKind, JobSpec};
 use proto::model::node::{AdminState, Liveness};
 use proto::model::task::{AttemptOutcome, Request as Needs, TaskOutcome, TaskRow, TaskSpec, TaskState};
@@ -26,12 +26,8 @@ use crate::client::{Client, ClientError};
 use crate::exit::CliError;
 use crate::render::{Progress, Teller};
 use crate::request::{ClusRun, Selector, Telling};
-
-/// Kept of each file of each node for `/sorted`; more is cut and said so.
-const MOST_KEPT: usize = 4 * 1024 * 1024;
-
-/// A line without an end is told in pieces of this size.
-const LONGEST_LINE: usize = 64 * 1024;
+use silence::Silence;
+use sink::{Stream, make_folder};
 
 const FILES: [TaskFile; 2] = [TaskFile::Stdout, TaskFile::Stderr];
 
@@ -60,8 +56,9 @@ pub(super) async fn run(wanted: ClusRun, door: &Door) -> Result<ClusterAnswer, C
             silent: failed.into_iter().map(|ran| ran.node).collect(),
         });
     }
-    let job = submitted(submit::random_id().map_err(CliError::NoRandom)?, tasks, &wanted, door).await?;
-    let mut run = Run::new(job, &reached, &wanted.telling)?;
+    let submission = submit::random_id().map_err(CliError::NoRandom)?;
+    let (job, sequence) = submitted(submission, tasks, &wanted, door).await?;
+    let mut run = Run::new(job, &reached, Silence::since(sequence), &wanted.telling)?;
     let followed = tokio::select! {
         followed = run.follow(client, door) => followed,
         // Failing to listen for Control-C leaves the system's own way to end us.
@@ -92,7 +89,7 @@ async fn submitted(
     tasks: Vec<TaskSpec>,
     wanted: &ClusRun,
     door: &Door,
-) -> Result<JobId, CliError> {
+) -> Result<(JobId, Sequence), CliError> {
     let job = JobSpec {
         name: format!("clusrun {}", wanted.command.first().map_or("", String::as_str))
             .chars()
@@ -107,7 +104,7 @@ async fn submitted(
         tasks,
     };
     match door.ask_again(&request).await? {
-        Reply::Submitted { job, .. } => Ok(job),
+        Reply::Submitted { job, sequence, .. } => Ok((job, sequence)),
         _ => Err(ClientError::Unexpected { asked: "clusrun" }.into()),
     }
 }
@@ -174,73 +171,30 @@ fn is_meant(on: &Selector, node: &NodeView) -> bool {
 struct Run {
     job: JobId,
     parts: BTreeMap<TaskId, Part>,
+    silence: Silence,
     teller: Teller,
     progress: Progress,
 }
 
 /// The command on one node.
 struct Part {
+    id: NodeId,
     node: NodeName,
     attempt: Option<AttemptId>,
     files: [Stream; 2],
     outcome: Option<Result<(), String>>,
 }
 
-/// One of the files of one node.
-struct Stream {
-    /// Bytes that were told.
-    told: u64,
-    sink: Sink,
-}
-
-/// What becomes of output.
-enum Sink {
-    /// Told line by line; the line that has no end yet.
-    Lines(Vec<u8>),
-    /// Kept until the end, and whether there was more.
-    Kept { kept: Vec<u8>, cut: bool },
-    /// Written to a file here.
-    File { file: File, path: PathBuf },
-}
-
-impl Sink {
-    const fn kept() -> Self {
-        Self::Kept {
-            kept: Vec::new(),
-            cut: false,
-        }
-    }
-
-    fn of(telling: &Telling, node: &NodeName, file: TaskFile) -> Result<Self, CliError> {
-        Ok(match telling {
-            Telling::Interleaved => Self::Lines(Vec::new()),
-            Telling::Sorted => Self::kept(),
-            Telling::Files(folder) => {
-                let ending = match file {
-                    TaskFile::Stdout => "out",
-                    TaskFile::Stderr => "err",
-                };
-                let path = folder.join(format!("{node}.{ending}"));
-                let file = File::create(&path).map_err(|source| CliError::Files {
-                    doing: "making",
-                    path: path.clone(),
-                    source,
-                })?;
-                Self::File { file, path }
-            }
-        })
-    }
-}
-
 impl Run {
-    fn new(job: JobId, nodes: &[(NodeId, NodeName)], telling: &Telling) -> Result<Self, CliError> {
+    fn new(job: JobId, nodes: &[(NodeId, NodeName)], silence: Silence, telling: &Telling) -> Result<Self, CliError> {
         if let Telling::Files(folder) = telling {
             make_folder(folder)?;
         }
         let mut parts = BTreeMap::new();
-        for (number, (_, node)) in (1..).zip(nodes) {
-            let stream = |file| Sink::of(telling, node, file).map(|sink| Stream { told: 0, sink });
+        for (number, (id, node)) in (1..).zip(nodes) {
+            let stream = |file| Stream::of(telling, node, file);
             let part = Part {
+                id: *id,
                 node: node.clone(),
                 attempt: None,
                 files: [stream(FILES[0])?, stream(FILES[1])?],
@@ -251,6 +205,7 @@ impl Run {
         Ok(Self {
             job,
             parts,
+            silence,
             teller: Teller::new(),
             progress: Progress::new(),
         })
@@ -259,8 +214,12 @@ impl Run {
     /// Tells output until the job is over, also across a restart of the head node.
     async fn follow(&mut self, mut client: Client, door: &Door) -> Result<(), CliError> {
         loop {
-            let error = match self.follow_once(&mut client).await {
-                Ok(()) => return self.fill_in(&mut client).await,
+            let error = match self.follow_once(&mut client, door).await {
+                Ok(()) => {
+                    // Of its own: output may still be under way on the other one.
+                    self.fill_in(&mut door.connect().await?).await?;
+                    return self.give_up_silent(door).await;
+                }
                 Err(CliError::Client(error)) if error.is_passing() => error,
                 Err(error) => return Err(error),
             };
@@ -269,7 +228,8 @@ impl Run {
         }
     }
 
-    async fn follow_once(&mut self, client: &mut Client) -> Result<(), CliError> {
+    async fn follow_once(&mut self, client: &mut Client, door: &Door) -> Result<(), CliError> {
+        let mut news = self.silence.listen(door).await?;
         let request = Request::Tail {
             job: self.job,
             tasks: Vec::new(),
@@ -277,13 +237,48 @@ impl Run {
             follow: true,
         };
         client.open(&request).await?;
-        loop {
-            match client.next().await? {
-                Reply::Output(output) => self.take(*output)?,
-                Reply::Done { .. } => return Ok(()),
-                _ => return Err(ClientError::Unexpected { asked: "clusrun" }.into()),
+        while !self.is_through() {
+            tokio::select! {
+                reply = client.next() => match reply? {
+                    Reply::Output(output) => self.take(*output)?,
+                    Reply::Done { .. } => return Ok(()),
+                    _ => return Err(ClientError::Unexpected { asked: "clusrun" }.into()),
+                },
+                reply = news.next() => match reply? {
+                    Reply::Events { events, .. } => self.silence.see(&events),
+                    _ => return Err(ClientError::Unexpected { asked: "muster events" }.into()),
+                },
+                () = self.silence.runs_out() => {}
             }
         }
+        Ok(())
+    }
+
+    /// Whether nothing is left to wait for, because all nodes that did not end it have been silent for too long.
+    fn is_through(&self) -> bool {
+        let mut left = self.parts.values().filter(|part| part.outcome.is_none()).peekable();
+        left.peek().is_some() && left.all(|part| self.silence.is_too_long(part.id))
+    }
+
+    /// Counts what did not end as failed, and has it ended when its node is back.
+    async fn give_up_silent(&mut self, door: &Door) -> Result<(), CliError> {
+        if self.parts.values().all(|part| part.outcome.is_some()) {
+            return Ok(());
+        }
+        let job = self.job;
+        let request = Request::CancelJob {
+            job,
+            force: false,
+            message: "its node stopped answering clusrun".to_owned(),
+        };
+        let why = match door.ask(request).await {
+            Ok(_) => "stopped answering; its command is ended when it is back".to_owned(),
+            Err(_) => format!("stopped answering; 'job cancel {job}' ends its command when it is back"),
+        };
+        for part in self.parts.values_mut() {
+            part.outcome.get_or_insert_with(|| Err(why.clone()));
+        }
+        Ok(())
     }
 
     fn take(&mut self, output: Output) -> Result<(), CliError> {
@@ -362,77 +357,6 @@ impl Run {
     }
 }
 
-impl Stream {
-    /// Tells what of a piece was not told before.
-    fn take(
-        &mut self,
-        node: &NodeName,
-        file: TaskFile,
-        offset: u64,
-        bytes: &[u8],
-        teller: &mut Teller,
-    ) -> Result<(), CliError> {
-        let known = usize::try_from(self.told.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let Some(news) = bytes.get(known..).filter(|news| !news.is_empty()) else {
-            return Ok(());
-        };
-        self.told = offset.saturating_add(bytes.len() as u64);
-        match &mut self.sink {
-            Sink::Lines(line) => {
-                line.extend_from_slice(news);
-                while let Some(end) = line.iter().position(|b| *b == b'\n') {
-                    let rest = line.split_off(end + 1);
-                    teller
-                        .line(file, node.as_str(), &line[..end])
-                        .map_err(CliError::Output)?;
-                    *line = rest;
-                }
-                if line.len() > LONGEST_LINE {
-                    teller.line(file, node.as_str(), line).map_err(CliError::Output)?;
-                    line.clear();
-                }
-            }
-            Sink::Kept { kept, cut } => {
-                let room = MOST_KEPT.saturating_sub(kept.len());
-                kept.extend_from_slice(&news[..news.len().min(room)]);
-                *cut |= news.len() > room;
-            }
-            Sink::File { file, path } => file.write_all(news).map_err(|source| CliError::Files {
-                doing: "writing",
-                path: path.clone(),
-                source,
-            })?,
-        }
-        Ok(())
-    }
-
-    /// What is left at the end: kept output, after a last line without an end was told.
-    fn rest(self, node: &NodeName, file: TaskFile, teller: &mut Teller) -> Vec<u8> {
-        match self.sink {
-            Sink::Lines(line) if !line.is_empty() => {
-                // A reader that has gone away has got what it wanted.
-                let _ = teller.line(file, node.as_str(), &line);
-                Vec::new()
-            }
-            Sink::Kept { mut kept, cut } => {
-                if cut {
-                    kept.extend_from_slice(b"\n(the rest is cut; /outputdir keeps all of it)\n");
-                }
-                kept
-            }
-            Sink::Lines(_) | Sink::File { .. } => Vec::new(),
-        }
-    }
-}
-
-fn make_folder(folder: &Path) -> Result<(), CliError> {
-    fs::create_dir_all(folder).map_err(|source| CliError::Files {
-        doing: "making the folder",
-        path: folder.to_owned(),
-        source,
-    })
-}
-
 /// How it went, once it is over.
 fn outcome(task: &TaskRow) -> Option<Result<(), String>> {
     let TaskState::Ended { outcome, .. } = &task.state else {
@@ -451,49 +375,4 @@ fn outcome(task: &TaskRow) -> Option<Result<(), String>> {
             AttemptOutcome::Unknown => "ended in a way that this program does not know".to_owned(),
         }),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str) -> NodeName {
-        NodeName::new(name).expect("a name")
-    }
-
-    #[test]
-    fn nothing_is_told_twice_after_a_broken_line() {
-        let mut stream = Stream {
-            told: 0,
-            sink: Sink::kept(),
-        };
-        let mut teller = Teller::new();
-        let mut take = |offset, bytes: &[u8]| {
-            stream
-                .take(&node("n1"), TaskFile::Stdout, offset, bytes, &mut teller)
-                .expect("takes");
-        };
-        take(0, b"hello ");
-        take(0, b"hello wor");
-        take(0, b"hello");
-        take(9, b"ld\n");
-        let kept = stream.rest(&node("n1"), TaskFile::Stdout, &mut Teller::new());
-        assert_eq!(String::from_utf8_lossy(&kept), "hello world\n");
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let mut stream = Stream {
-            told: 0,
-            sink: Sink::kept(),
-        };
-        let piece = vec![b'x'; 1 << 20];
-        for number in 0..6_u64 {
-            let taken = stream.take(&node("n1"), TaskFile::Stdout, number << 20, &piece, &mut Teller::new());
-            taken.expect("takes");
-        }
-        let kept = stream.rest(&node("n1"), TaskFile::Stdout, &mut Teller::new());
-        assert!(kept.len() < MOST_KEPT + 100, "{}", kept.len());
-        assert!(kept.ends_with(b"keeps all of it)\n"));
-    }
 }

@@ -3,6 +3,9 @@
 //! Each check stands for itself: one that cannot be made says so and the others go on. Nothing is changed. What is looked
 //! at here is this machine's; what nodes have to say comes from the head node.
 
+mod host;
+mod reach;
+
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
@@ -10,17 +13,16 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use nix::sys::resource::{Resource, getrlimit};
-use proto::client::{HeadView, NodeView, ProbedNode, Reply, Request};
+use proto::client::{HeadView, NodeView, RefusalCode, Reply, Request};
 use proto::model::node::{AdminState, Liveness};
-use proto::model::owner::Role;
 use proto::units::{Millis, Timestamp};
 use transport::identity::validity_of;
 
 use super::{Door, cluster};
 use crate::answer::{Check, ClusterAnswer};
-use crate::client::Client;
+use crate::client::ClientError;
 use crate::login::{DEFAULT_PORT, Logins, ahead};
-use crate::place::{Surroundings, Target};
+use crate::place::{NODE_FOLDER, Surroundings, Target};
 use crate::render::{apart, now};
 use crate::request::Globals;
 
@@ -40,9 +42,11 @@ pub(super) async fn run(probe: bool, globals: &Globals, around: &Surroundings) -
         Ok(state) => folder(&state, &mut checks),
         Err(error) => checks.push(Check::warn("state folder", error.chain(), "name it with --state DIR")),
     }
+    let is_node = host::check(Path::new(NODE_FOLDER), &mut checks);
     log_ins(&Logins::of(around), &mut checks);
     memory_lock(&mut checks);
     match Door::of(globals, around) {
+        Ok(door) if is_node && is_absent(door.target()) => checks.push(host::no_head_here()),
         Ok(door) => asked(probe, &door, &mut checks).await,
         Err(error) => checks.push(Check::fail("head node", error.chain(), "")),
     }
@@ -165,9 +169,11 @@ async fn asked(probe: bool, door: &Door, checks: &mut Vec<Check>) {
     let mut client = match door.connect().await {
         Ok(client) => client,
         Err(error) => {
-            let chain = crate::exit::CliError::from(error).chain();
-            checks.push(Check::fail(what, chain, not_reached(door.target())));
-            port_free(checks);
+            let remedy = not_reached(&error, door.target());
+            checks.push(Check::fail(what, crate::exit::CliError::from(error).chain(), remedy));
+            if matches!(door.target(), Target::Socket(_)) {
+                port_free(checks);
+            }
             return;
         }
     };
@@ -200,7 +206,7 @@ async fn asked(probe: bool, door: &Door, checks: &mut Vec<Check>) {
         Ok(Reply::Nodes { nodes }) => {
             of_nodes(&nodes, &head, checks);
             if probe {
-                probed(&mut client, checks).await;
+                reach::probe(&mut client, checks).await;
             } else if nodes.len() > 1 {
                 checks.push(Check::ok("node to node", "not tried; 'muster doctor --probe' does"));
             }
@@ -210,8 +216,15 @@ async fn asked(probe: bool, door: &Door, checks: &mut Vec<Check>) {
     }
 }
 
-fn not_reached(target: &Target) -> String {
+/// Whether nothing on this machine is there to be asked.
+fn is_absent(target: &Target) -> bool {
+    matches!(target, Target::Socket(path) if !path.exists())
+}
+
+fn not_reached(error: &ClientError, target: &Target) -> String {
     match target {
+        // What it says names what to type.
+        _ if matches!(error, ClientError::Refused(refusal) if refusal.code == RefusalCode::Forbidden) => String::new(),
         Target::Socket(_) => {
             "'muster up' starts a cluster here; 'systemctl status muster-headnode' shows the service".to_owned()
         }
@@ -399,49 +412,6 @@ fn node_certificates(nodes: &[NodeView], head: &HeadView, checks: &mut Vec<Check
     });
 }
 
-async fn probed(client: &mut Client, checks: &mut Vec<Check>) {
-    let what = "node to node";
-    if client.welcome().role < Role::Operator {
-        checks.push(Check::warn(
-            what,
-            "only operators may have nodes try",
-            "ask an operator",
-        ));
-        return;
-    }
-    match client.request(Request::Probe { nodes: Vec::new() }).await {
-        Ok(Reply::Probed { nodes }) => checks.push(reach(&nodes)),
-        Ok(_) => checks.push(Check::fail(what, "the head node answers with something else", "")),
-        Err(error) => checks.push(Check::fail(what, error.to_string(), "see the head node's log")),
-    }
-}
-
-fn reach(nodes: &[ProbedNode]) -> Check {
-    let what = "node to node";
-    let mut broken = Vec::new();
-    let (mut pairs, mut slowest_us) = (0_u64, 0_u64);
-    for node in nodes {
-        if let Some(why) = &node.unasked {
-            broken.push(format!("{} could not be asked ({why})", node.node));
-        }
-        for (peer, outcome) in &node.reached {
-            pairs += 1;
-            match outcome {
-                Ok(micros) => slowest_us = slowest_us.max(*micros),
-                Err(why) => broken.push(format!("{} does not reach {peer} ({why})", node.node)),
-            }
-        }
-    }
-    if broken.is_empty() {
-        return Check::ok(what, format!("{pairs} ways, the slowest answer after {slowest_us} us"));
-    }
-    Check::fail(
-        what,
-        few(&broken),
-        "open the nodes' ports to each other: 'hpcfwutil show' says which",
-    )
-}
-
 /// The first of some, and how many more.
 fn few(names: &[String]) -> String {
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -454,8 +424,6 @@ fn few(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-
-    use proto::ids::NodeName;
 
     use super::*;
     use crate::answer::Verdict;
@@ -479,21 +447,6 @@ mod tests {
         assert_eq!(verdicts(), [Verdict::Ok, Verdict::Fail]);
         fs::set_permissions(&head, fs::Permissions::from_mode(0o777)).expect("opens");
         assert_eq!(verdicts(), [Verdict::Fail, Verdict::Fail]);
-    }
-
-    #[test]
-    fn ways_that_are_closed_are_named() {
-        let name = |text| NodeName::new(text).expect("a name");
-        let mut nodes = vec![ProbedNode {
-            node: name("n1"),
-            reached: vec![(name("n2"), Ok(300))],
-            unasked: None,
-        }];
-        assert_eq!(reach(&nodes).verdict, Verdict::Ok);
-        nodes[0].reached.push((name("n3"), Err("no answer".to_owned())));
-        let check = reach(&nodes);
-        assert_eq!(check.verdict, Verdict::Fail);
-        assert_eq!(check.found, "n1 does not reach n3 (no answer)");
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
                 offset,
                 bytes: text.as_bytes().to_vec(),
                 rank: None,
+                on: None,
             }),
         }
     }

@@ -105,7 +105,13 @@ pub(super) async fn head_address(
         } else {
             format!(":{}", listen_port(client).await?)
         };
-        return Ok((format!("{given}{port}"), Vec::new()));
+        let mut remarks = Vec::new();
+        if is_own(&given) {
+            remarks.push(format!(
+                "{given} is this machine only, for every host itself: name an address that leads here from others."
+            ));
+        }
+        return Ok((format!("{given}{port}"), remarks));
     }
     // Where this machine itself reaches it, others most likely do too.
     if let Target::Remote(remote) = door.target() {
@@ -141,6 +147,16 @@ async fn listen_port(client: &mut Client) -> Result<u16, CliError> {
     Ok(listen
         .parse::<SocketAddr>()
         .map_or(DEFAULT_PORT, |address| address.port()))
+}
+
+/// Whether an address, with or without a port, leads every host to itself.
+fn is_own(text: &str) -> bool {
+    let host = match text.rsplit_once(':') {
+        Some((host, _)) if has_port(text) => host,
+        _ => text,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn has_port(text: &str) -> bool {
@@ -203,6 +219,23 @@ mod tests {
         }
         for without in ["head", "10.0.0.1", "::1", "[::1]", "head:x"] {
             assert!(!has_port(without), "{without}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_leads_every_host_to_itself_is_known() {
+        for own in [
+            "localhost",
+            "localhost:1",
+            "127.0.0.2:8745",
+            "127.0.0.1",
+            "[::1]:7",
+            "::1",
+        ] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in ["head", "head:1", "10.0.0.1:8745", "[fe80::1]:7", "fe80::1"] {
+            assert!(!is_own(other), "{other}");
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use proto::client::{JobFilter, RefusalCode, Reply, Request};
 use proto::ids::{JobId, TaskId};
+use proto::model::job::JobRow;
 
 use super::select::{self, Meant};
 use super::{Door, submit, task, wait};
-use crate::answer::{Answer, Refused};
+use crate::answer::{Among, Answer, Refused};
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
 use crate::render::Look;
@@ -110,16 +111,20 @@ fn of_jobs(jobs: Vec<JobPick>, states: Vec<String>) -> Picked {
 async fn list(filter: JobFilter, picks: &[JobPick], door: &Door) -> Result<Answer, CliError> {
     let mut client = door.connect().await?;
     if picks.is_empty() {
-        let live_only = filter == JobFilter::default();
+        let among = match (filter == JobFilter::default(), filter.ended) {
+            (true, _) => Among::OwnLive,
+            (_, false) => Among::Live,
+            (_, true) => Among::All,
+        };
         return match client.request(Request::ListJobs { filter }).await? {
-            Reply::Jobs { jobs, more } => Ok(Answer::Jobs { jobs, more, live_only }),
+            Reply::Jobs { jobs, more } => Ok(Answer::Jobs { jobs, more, among }),
             _ => Err(ClientError::Unexpected { asked: "job list" }.into()),
         };
     }
     let mut jobs = Vec::new();
     for meant in select::jobs(picks, &mut client).await? {
         match client.request(Request::ViewJob { job: meant.job }).await {
-            Ok(Reply::Job { job }) => jobs.push(*job),
+            Ok(Reply::Job { job }) => jobs.extend(Some(*job).filter(|job| is_asked(job, &filter))),
             Err(error) if is_hole(meant, &error) => {}
             Ok(_) => return Err(ClientError::Unexpected { asked: "job list" }.into()),
             Err(error) => return Err(error.into()),
@@ -128,8 +133,18 @@ async fn list(filter: JobFilter, picks: &[JobPick], door: &Door) -> Result<Answe
     Ok(Answer::Jobs {
         jobs,
         more: false,
-        live_only: false,
+        among: Among::All,
     })
+}
+
+/// Whether a job that was named also fits what was said of it. Whether it lives was not.
+fn is_asked(job: &JobRow, filter: &JobFilter) -> bool {
+    let fits = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|asked| asked == is);
+    (filter.states.is_empty() || filter.states.iter().any(|state| state == job.state.word()))
+        && fits(&filter.user, &job.owner.name)
+        && fits(&filter.name, &job.spec.name)
+        && fits(&filter.project, &job.spec.project)
+        && filter.since.is_none_or(|since| job.submitted_at >= since)
 }
 
 /// A number in a range that no job of ours has.

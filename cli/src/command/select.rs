@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::client::{JobFilter, Reply, Request};
 use proto::ids::{JobId, TaskId, TaskNumber};
-use proto::model::task::TaskRow;
+use proto::model::line::TaskLine;
 
 use crate::answer::Names;
 use crate::client::{Client, ClientError};
@@ -96,16 +96,19 @@ async fn in_bounds(
     client: &mut Client,
 ) -> Result<Vec<TaskId>, CliError> {
     let (first, last) = bounds(pick, job);
+    // Without a filter a sweep is named as a whole, which is shorter by far.
+    let whole = states.is_empty() && !matches!(pick, TaskPick::Steps { .. });
     let mut ids: Vec<TaskId> = Vec::new();
-    let mut pages = Pages::new(job, before(first), states.to_vec());
-    while let Some((rows, _)) = pages.next(client).await? {
-        for row in rows {
-            if row.id > last {
+    let mut pages = Pages::new(
+        job,
+        before(first),
+        if whole { Of::Lines } else { Of::Steps(states.to_vec()) },
+    );
+    while let Some((lines, _)) = pages.next(client).await? {
+        for id in lines.iter().map(TaskLine::id) {
+            if id > last {
                 return Ok(ids);
             }
-            // Without a filter a sweep is named as a whole, which is shorter by far.
-            let whole = states.is_empty() && !matches!(pick, TaskPick::Steps { .. });
-            let id = if whole { TaskId { step: None, ..row.id } } else { row.id };
             if ids.last() != Some(&id) {
                 ids.push(id);
             }
@@ -156,22 +159,31 @@ pub(super) fn before(id: TaskId) -> Option<TaskId> {
     }
 }
 
-/// The rows of a job's tasks, page by page.
+/// What a job's tasks are told as.
+#[derive(Debug, Clone)]
+pub(super) enum Of {
+    /// Each sweep in one line, which the head node counts.
+    Lines,
+    /// Each step, in these states; no state means all.
+    Steps(Vec<String>),
+}
+
+/// A job's tasks, page by page.
 #[derive(Debug)]
 pub(super) struct Pages {
     job: JobId,
     after: Option<TaskId>,
-    states: Vec<String>,
+    of: Of,
     more: bool,
 }
 
 impl Pages {
-    /// Those after an id, in these states; no state means all.
-    pub(super) const fn new(job: JobId, after: Option<TaskId>, states: Vec<String>) -> Self {
+    /// Those after an id.
+    pub(super) const fn new(job: JobId, after: Option<TaskId>, of: Of) -> Self {
         Self {
             job,
             after,
-            states,
+            of,
             more: true,
         }
     }
@@ -181,23 +193,33 @@ impl Pages {
         self.more
     }
 
-    /// The next page; none after the last.
-    pub(super) async fn next(&mut self, client: &mut Client) -> Result<Option<(Vec<TaskRow>, Names)>, CliError> {
+    /// The next page; none after the last. A sweep may go on from one page to the next.
+    pub(super) async fn next(&mut self, client: &mut Client) -> Result<Option<(Vec<TaskLine>, Names)>, CliError> {
         if !self.more {
             return Ok(None);
         }
-        let request = Request::ListTasks {
-            job: self.job,
-            after: self.after,
-            states: self.states.clone(),
+        let (job, after) = (self.job, self.after);
+        let request = match &self.of {
+            Of::Lines => Request::LineTasks { job, after },
+            Of::Steps(states) => Request::ListTasks {
+                job,
+                after,
+                states: states.clone(),
+            },
         };
-        let Reply::Tasks { tasks, names, more } = client.request(request).await? else {
-            return Err(ClientError::Unexpected { asked: "task list" }.into());
+        let (lines, names, more) = match client.request(request).await? {
+            Reply::TaskLines { lines, names, more } => (lines, names, more),
+            Reply::Tasks { tasks, names, more } => {
+                let lines = tasks.into_iter().map(|row| TaskLine::Task(Box::new(row)));
+                (lines.collect(), names, more)
+            }
+            _ => return Err(ClientError::Unexpected { asked: "task list" }.into()),
         };
-        // An empty page that promises more would be asked for without end.
-        self.more = more && !tasks.is_empty();
-        self.after = tasks.last().map(|row| row.id).or(self.after);
-        Ok(Some((tasks, Names(names))))
+        // A page that brings nothing new and promises more would be asked for without end.
+        let last = lines.last().map(TaskLine::last);
+        self.more = more && last > after;
+        self.after = last.or(after);
+        Ok(Some((lines, Names(names))))
     }
 }
 

@@ -7,10 +7,11 @@ use std::cell::RefCell;
 use proto::client::{Reply, Request};
 use proto::ids::{JobId, SubmissionId, TaskId};
 use proto::model::job::JobSpec;
+use proto::model::line::TaskLine;
 use proto::model::task::{Request as Needs, TaskSpec};
 
 use super::attach::{self, Attached, Keys};
-use super::select::{self, Pages};
+use super::select::{self, Of, Pages};
 use super::{Door, wait};
 use crate::answer::{Answer, Names, Rehearsed, Shown};
 use crate::client::{Client, ClientError};
@@ -176,8 +177,11 @@ pub(super) async fn shown_task(id: TaskId, door: &Door) -> Result<Answer, CliErr
 }
 
 async fn first_task(job: JobId, client: &mut Client) -> Result<Option<(proto::model::task::TaskRow, Names)>, CliError> {
-    let page = Pages::new(job, None, Vec::new()).next(client).await?;
-    Ok(page.and_then(|(rows, names)| rows.into_iter().next().map(|row| (row, names))))
+    let page = Pages::new(job, None, Of::Steps(Vec::new())).next(client).await?;
+    Ok(page.and_then(|(lines, names)| match lines.into_iter().next()? {
+        TaskLine::Task(row) => Some((*row, names)),
+        TaskLine::Sweep(_) => None,
+    }))
 }
 
 async fn rehearse(submission: Submission, door: &Door) -> Result<Answer, CliError> {
@@ -224,6 +228,10 @@ async fn made(request: &Request, given: bool, door: &Door) -> Result<Answer, Cli
     match door.ask_again(request).await? {
         Reply::Submitted { job, repeated, .. } => Ok(Answer::Made {
             job,
+            like: match request {
+                Request::CloneJob { job, .. } => Some(*job),
+                _ => None,
+            },
             repeated: repeated && given,
         }),
         _ => Err(ClientError::Unexpected { asked: "job new" }.into()),

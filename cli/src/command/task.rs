@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use proto::client::{RefusalCode, Reply, Request};
 use proto::control::{FollowFrom, MAX_PIECE_BYTES};
 use proto::ids::{JobId, TaskId};
-use proto::model::task::TaskRow;
 
 use super::attach::{self, Attached, Keys};
 use super::follow::{Following, follow};
 use super::job::{of_each_job, refused, together};
-use super::select::{self, Pages};
+use super::select::{self, Of, Pages};
 use super::{Door, show, submit};
 use crate::answer::{Answer, Names, SweepLine, TaskLine, TaskPage};
 use crate::client::{Client, ClientError};
@@ -88,10 +87,15 @@ pub(super) async fn list(listing: &TaskListing, look: &Look, door: &Door) -> Res
         last: false,
     };
     for meant in jobs {
-        let mut pages = Pages::new(meant.job, None, listing.states.clone());
+        let of = if expand {
+            Of::Steps(listing.states.clone())
+        } else {
+            Of::Lines
+        };
+        let mut pages = Pages::new(meant.job, None, of);
         loop {
             match pages.next(&mut client).await {
-                Ok(Some((rows, names))) => gather(&mut page, rows, names, expand),
+                Ok(Some((lines, names))) => gather(&mut page, lines, names),
                 Ok(None) => break,
                 Err(CliError::Client(ClientError::Refused(refusal)))
                     if !meant.by_name && refusal.code == RefusalCode::NotFound =>
@@ -109,19 +113,15 @@ pub(super) async fn list(listing: &TaskListing, look: &Look, door: &Door) -> Res
     Ok(Answer::Tasks(page))
 }
 
-/// Adds rows; steps of a sweep become one line.
-fn gather(page: &mut TaskPage, rows: Vec<TaskRow>, names: Names, expand: bool) {
+/// Adds lines; a sweep that goes on stays one.
+fn gather(page: &mut TaskPage, lines: Vec<TaskLine>, names: Names) {
     page.names.0.extend(names.0);
     page.names.0.sort_unstable();
     page.names.0.dedup();
-    for row in rows {
-        if expand || row.id.step.is_none() {
-            page.lines.push(TaskLine::Task(row));
-            continue;
-        }
-        match page.lines.last_mut() {
-            Some(TaskLine::Sweep(sweep)) if sweep.id.covers(row.id) => sweep.add(&row),
-            _ => page.lines.push(TaskLine::Sweep(SweepLine::of(&row))),
+    for line in lines {
+        match (page.lines.last_mut(), &line) {
+            (Some(TaskLine::Sweep(sweep)), TaskLine::Sweep(next)) if sweep.id == next.id => sweep.merge(next),
+            _ => page.lines.push(line),
         }
     }
 }
@@ -172,11 +172,9 @@ async fn view_all(picked: &Picked, all: bool, door: &Door) -> Result<Answer, Cli
 /// The first task of a job: a job of one task has no other.
 async fn first_of(pick: JobPick, client: &mut Client) -> Result<TaskId, CliError> {
     let job = select::job(pick, client).await?;
-    let mut pages = Pages::new(job, None, Vec::new());
-    let rows = pages.next(client).await?.map(|(rows, _)| rows).unwrap_or_default();
-    rows.first()
-        .map(|row| TaskId { step: None, ..row.id })
-        .ok_or(CliError::NothingMeant)
+    let mut pages = Pages::new(job, None, Of::Lines);
+    let lines = pages.next(client).await?.map(|(lines, _)| lines).unwrap_or_default();
+    lines.first().map(TaskLine::id).ok_or(CliError::NothingMeant)
 }
 
 async fn view(id: TaskId, all: bool, client: &mut Client) -> Result<Answer, CliError> {
@@ -204,16 +202,19 @@ async fn view(id: TaskId, all: bool, client: &mut Client) -> Result<Answer, CliE
 /// All steps of a sweep in one; none when the id is of no sweep, or of nothing.
 async fn sweep(id: TaskId, client: &mut Client) -> Result<Option<SweepLine>, CliError> {
     let mut line: Option<SweepLine> = None;
-    let mut pages = Pages::new(id.job, select::before(id), Vec::new());
-    while let Some((rows, _)) = pages.next(client).await? {
-        for row in rows {
-            if !id.covers(row.id) || row.id.step.is_none() {
-                return Ok(line);
-            }
-            match &mut line {
-                Some(line) => line.add(&row),
-                None => line = Some(SweepLine::of(&row)),
-            }
+    let mut pages = Pages::new(id.job, select::before(id), Of::Lines);
+    while let Some((lines, _)) = pages.next(client).await? {
+        // A sweep that goes on is the only line of its page, but for what comes behind it.
+        let all = lines.len();
+        match lines.into_iter().next() {
+            Some(TaskLine::Sweep(next)) if next.id == id => match &mut line {
+                Some(line) => line.merge(&next),
+                None => line = Some(*next),
+            },
+            _ => break,
+        }
+        if all > 1 {
+            break;
         }
     }
     Ok(line)

@@ -16,6 +16,7 @@ use tokio::net::UnixListener;
 use transport::control::split_socket;
 
 use super::*;
+use crate::answer::{SweepLine, TaskLine};
 use crate::args::{Invocation, parse};
 use crate::exit::Exit;
 use crate::render::Zone;
@@ -173,8 +174,11 @@ fn not_found() -> Vec<Reply> {
 
 /// Tasks of a sweep of so many steps, every hundredth of which failed, a page of 1,000 at a time.
 fn sweep_page(request: &Request, steps: u32) -> Option<Reply> {
-    let Request::ListTasks { job, after, states } = request else {
-        return None;
+    let none = Vec::new();
+    let (job, after, states) = match request {
+        Request::ListTasks { job, after, states } => (job, after, states),
+        Request::LineTasks { job, after } => (job, after, &none),
+        _ => return None,
     };
     let all = (1..=steps).map(|step| {
         let id = TaskId {
@@ -191,10 +195,16 @@ fn sweep_page(request: &Request, steps: u32) -> Option<Reply> {
         .filter(|row| after.is_none_or(|after| row.id > after))
         .filter(|row| states.is_empty() || states.iter().any(|state| state == row.state.word()));
     let tasks: Vec<TaskRow> = rows.by_ref().take(1000).collect();
-    Some(Reply::Tasks {
-        tasks,
-        names: vec![],
-        more: rows.next().is_some(),
+    let (names, more) = (vec![], rows.next().is_some());
+    if matches!(request, Request::ListTasks { .. }) {
+        return Some(Reply::Tasks { tasks, names, more });
+    }
+    let mut line = SweepLine::of(tasks.first()?);
+    tasks.iter().skip(1).for_each(|row| line.add(row));
+    Some(Reply::TaskLines {
+        lines: vec![TaskLine::Sweep(Box::new(line))],
+        names,
+        more,
     })
 }
 
@@ -204,7 +214,7 @@ async fn a_sweep_over_many_pages_is_one_line() {
     let Ok(Answer::Tasks(page)) = head.run("task list 3").await else {
         panic!("a list");
     };
-    let [crate::answer::TaskLine::Sweep(sweep)] = page.lines.as_slice() else {
+    let [TaskLine::Sweep(sweep)] = page.lines.as_slice() else {
         panic!("{page:?}");
     };
     assert_eq!((sweep.counts.finished, sweep.counts.failed), (2475, 25));
@@ -322,6 +332,7 @@ async fn a_job_that_is_waited_for_gives_the_exit_code_of_its_task() {
                     offset: 0,
                     bytes: b"output of the program\n".to_vec(),
                     rank: None,
+                    on: None,
                 }),
             };
             [vec![Reply::Output(Box::new(output))], done()].concat()

@@ -262,10 +262,17 @@ fn text_of(bytes: &[u8], look: &Look) -> String {
 fn summary(ran: &ClusRan) -> String {
     let failed: Vec<&Ran> = ran.nodes.iter().filter(|node| node.outcome.is_err()).collect();
     let well = ran.nodes.len() - failed.len();
-    let names = failed.iter().filter_map(|node| {
-        let why = node.outcome.as_ref().err()?;
-        Some(format!("{} ({})", node.node, tame(why)))
-    });
+    // What went wrong everywhere alike is said once.
+    let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
+    for node in &failed {
+        let Err(why) = &node.outcome else { continue };
+        let why = tame(why).replace(&format!("node {}: ", node.node), "");
+        match alike.iter_mut().find(|(other, _)| *other == why) {
+            Some((_, names)) => names.push(node.node.as_str()),
+            None => alike.push((why, vec![node.node.as_str()])),
+        }
+    }
+    let names = alike.iter().map(|(why, names)| format!("{} ({why})", names.join(" ")));
     let names: Vec<String> = names.collect();
     let tail = if names.is_empty() {
         String::new()
@@ -427,6 +434,16 @@ mod tests {
         );
         assert!(text.ends_with("\n1 succeeded, 1 failed: n2 (exit 3)\n"), "{text}");
         assert_eq!(render(&answer, &look(Form::Quiet)).out, "n2\n");
+        let not = |name: &str| ran(name, "", Err(format!("not started: node {name}: no program 'x'")));
+        let told = summary(&ClusRan {
+            job: JobId(5),
+            nodes: vec![not("n1"), ran("n2", "", Err("exit 3".to_owned())), not("n3")],
+            told: true,
+        });
+        assert_eq!(
+            told,
+            "\n0 succeeded, 3 failed: n1 n3 (not started: no program 'x'), n2 (exit 3)\n"
+        );
     }
 
     #[test]

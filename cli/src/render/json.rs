@@ -36,7 +36,7 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Sweep(line) => sweep(line),
         // The parts are told one by one and put together by the caller.
         Answer::Many(_) | Answer::Told => return Printed::default(),
-        Answer::Made { job, repeated } => json!({ "id": job, "repeated": repeated }),
+        Answer::Made { job, repeated, .. } => json!({ "id": job, "repeated": repeated }),
         Answer::Added {
             task,
             repeated,

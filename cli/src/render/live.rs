@@ -11,6 +11,7 @@ use proto::ids::{AttemptId, NodeName, Rank, TaskId};
 
 use super::Progress;
 use super::output::tame_output;
+use crate::answer::span;
 
 /// The longest line that is held back for its end.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -71,6 +72,8 @@ pub(crate) struct Live {
     begun: BTreeMap<Source, (NodeName, Vec<u8>)>,
     /// What is held back until it is known to be the end; none once it was told.
     backlog: Option<Backlog>,
+    /// What was said of files that cannot be shown, until their task's end says whether there should be any.
+    missing: BTreeMap<(TaskId, AttemptId), Vec<String>>,
     progress: Progress,
     to: (Vec<u8>, Vec<u8>),
 }
@@ -86,6 +89,7 @@ impl Live {
             tame_err: !raw && io::stderr().is_terminal(),
             begun: BTreeMap::new(),
             backlog: None,
+            missing: BTreeMap::new(),
             progress: Progress::new(),
             to: (Vec::new(), Vec::new()),
         }
@@ -136,12 +140,20 @@ impl Live {
                     TaskFile::Stdout => "output",
                     TaskFile::Stderr => "error output",
                 };
-                self.remark(&format!("task {task}: its {file} on {node} cannot be shown: {reason}"));
+                let what = format!("task {task}: its {file} on {node} cannot be shown: {reason}");
+                self.missing.entry((*task, *attempt)).or_default().push(what);
             }
             OutputPart::Unreachable { reason } => {
                 self.remark(&format!("task {task}: node {node} cannot be reached: {reason}"));
             }
-            OutputPart::End { .. } => {
+            OutputPart::End { task: row } => {
+                match self.missing.remove(&(*task, *attempt)) {
+                    // Why it never started is the row's to tell; that it wrote no files is no trouble of its own.
+                    Some(_) if span(&row.state).0.is_none() => {
+                        self.remark(&format!("task {task} never started and has no output"));
+                    }
+                    missing => missing.iter().flatten().for_each(|what| self.remark(what)),
+                }
                 if let Some(backlog) = &mut self.backlog {
                     let ended = backlog.take(*task, *attempt);
                     self.tell_pieces(ended);
@@ -169,6 +181,8 @@ impl Live {
     /// When it cannot be written.
     pub(crate) fn finish(&mut self) -> io::Result<Seen> {
         let _seen = self.release()?;
+        let missing = std::mem::take(&mut self.missing);
+        missing.values().flatten().for_each(|what| self.remark(what));
         self.end_lines(|_| true);
         self.write()
     }
@@ -376,6 +390,7 @@ mod tests {
                 offset: 0,
                 bytes: text.as_bytes().to_vec(),
                 rank: rank.map(Rank),
+                on: None,
             }),
         }
     }

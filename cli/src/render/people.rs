@@ -7,7 +7,7 @@ use proto::units::Timestamp;
 use super::sentence;
 use super::table::{Kind, Table, Tint, properties};
 use super::{Form, Look, Printed, cluster, job, moment, remarks_text, tame, task};
-use crate::answer::Answer;
+use crate::answer::{Among, Answer};
 
 pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
     let mut err = String::new();
@@ -23,12 +23,12 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
             err += &remarks_text(remarks);
             format!("Job has been submitted. ID: {job}.\n")
         }
-        Answer::Jobs { jobs, more, live_only } => {
+        Answer::Jobs { jobs, more, among } => {
             if jobs.is_empty() {
-                let which = if *live_only {
-                    "you have no job that is not over; 'job list --all' shows all jobs"
-                } else {
-                    "no such job"
+                let which = match among {
+                    Among::OwnLive => "you have no job that is not over; 'job list --all' shows all jobs",
+                    Among::Live => "no such job among those that are not over; --state All looks at the others too",
+                    Among::All => "no such job",
                 };
                 err = format!("{which}\n");
             } else if *more {
@@ -53,11 +53,17 @@ pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
         }
         Answer::Sweep(sweep) => task::sweep_text(sweep, look),
         Answer::Many(_) | Answer::Told => String::new(),
-        Answer::Made { job, repeated } => {
+        Answer::Made { job, like, repeated } => {
             if *repeated {
                 err = format!("job {job} had been made before with this submission id; nothing new was made\n");
             }
-            err += &format!("add tasks with 'job add {job} PROGRAM', then 'job submit /id:{job}'\n");
+            err += &match like {
+                Some(like) => format!(
+                    "it has the wishes and tasks of job {like}; 'job modify {job}' changes it, 'job submit /id:{job}' \
+                     starts it\n"
+                ),
+                None => format!("add tasks with 'job add {job} PROGRAM', then 'job submit /id:{job}'\n"),
+            };
             format!("Job has been created. ID: {job}.\n")
         }
         Answer::Added {

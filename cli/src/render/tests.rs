@@ -13,7 +13,7 @@ use proto::units::Millis;
 use time::UtcOffset;
 
 use super::*;
-use crate::answer::{Names, Rehearsed, Shown, Status, SweepLine, TaskLine, TaskPage};
+use crate::answer::{Among, Names, Rehearsed, Shown, Status, SweepLine, TaskLine, TaskPage};
 
 const NOON: Timestamp = Timestamp(1_795_262_400_000);
 
@@ -102,7 +102,7 @@ fn jobs() -> Answer {
     Answer::Jobs {
         jobs,
         more: false,
-        live_only: true,
+        among: Among::OwnLive,
     }
 }
 
@@ -233,7 +233,7 @@ fn no_jobs_say_so_beside_the_output() {
         &Answer::Jobs {
             jobs: vec![],
             more: false,
-            live_only: true,
+            among: Among::OwnLive,
         },
         &look(Form::Table),
     );
@@ -244,7 +244,7 @@ fn no_jobs_say_so_beside_the_output() {
             &Answer::Jobs {
                 jobs: vec![],
                 more: false,
-                live_only: true
+                among: Among::OwnLive
             },
             Form::Json
         ),
@@ -383,7 +383,7 @@ fn a_task_that_failed_says_why() {
 #[test]
 fn tasks_nodes_groups_and_pools() {
     let tasks = Answer::Tasks(page(
-        vec![TaskLine::Task(task(TaskOutcome::Finished, Some(0)))],
+        vec![TaskLine::Task(Box::new(task(TaskOutcome::Finished, Some(0))))],
         true,
         true,
     ));
@@ -575,7 +575,7 @@ fn what_users_wrote_cannot_command_the_terminal() {
         Answer::Jobs {
             jobs: vec![row],
             more: false,
-            live_only: true,
+            among: Among::OwnLive,
         },
     ] {
         let text = out(&answer, Form::Table);
@@ -614,7 +614,10 @@ fn the_cluster_at_a_glance() {
 
 #[test]
 fn a_sweep_is_one_line_and_one_page() {
-    let lines = vec![TaskLine::Sweep(sweep()), TaskLine::Task(step(7, TaskOutcome::Finished))];
+    let lines = vec![
+        TaskLine::Sweep(Box::new(sweep())),
+        TaskLine::Task(Box::new(step(7, TaskOutcome::Finished))),
+    ];
     let list = Answer::Tasks(page(lines, true, true));
     assert_eq!(
         out(&list, Form::Table),
@@ -638,7 +641,7 @@ fn a_sweep_is_one_line_and_one_page() {
 
 #[test]
 fn a_long_list_comes_in_pages() {
-    let row = |number| TaskLine::Task(step(number, TaskOutcome::Finished));
+    let row = |number| TaskLine::Task(Box::new(step(number, TaskOutcome::Finished)));
     let pages = [
         page(vec![row(1), row(2)], true, false),
         page(vec![row(3)], false, false),

@@ -184,6 +184,15 @@ fn submit(options: &Options, words: &[String], here: &Here) -> Result<JobCommand
     let mut task = spec::task(&options, words.to_vec(), here)?;
     task.script = script;
     remarks.extend(remark::on(&task));
+    if let Some(terminal) = options.one(Key::Terminal).filter(|_| is_time(program)) {
+        return Err(UsageError::BadWord {
+            wrong: format!(
+                "{} asks for a terminal, and '{program}' would be the program",
+                terminal.spelled
+            ),
+            usage: format!("--runtime {program} for a time limit"),
+        });
+    }
     let then = then(&options, &task)?;
     Ok(JobCommand::Submit(Box::new(Submission {
         id: submission_id(&options)?,
@@ -192,6 +201,11 @@ fn submit(options: &Options, words: &[String], here: &Here) -> Result<JobCommand
         then,
         remarks,
     })))
+}
+
+/// Where other schedulers have their time limit behind `-t`.
+fn is_time(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit()) && word.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'-')
 }
 
 /// `/id` names a job that is complete; what it asks for was said before.
@@ -262,7 +276,14 @@ fn with_script(
         wrong: error.to_string(),
         usage: verb.spec().usage(),
     })?;
-    let Some(Script { text, directives, late }) = read else {
+    let Some(Script {
+        text,
+        directives,
+        late,
+        foreign,
+        windows,
+    }) = read
+    else {
         return Ok((None, options.clone(), Vec::new()));
     };
     let mut below = Options::default();
@@ -280,9 +301,12 @@ fn with_script(
     let remarks = late
         .into_iter()
         .map(|line| format!("{program}, line {line}: #MUSTER below the first command says nothing"));
+    let foreign =
+        foreign.map(|(line, mark)| format!("{program}, line {line}: {mark} is not read here; write #MUSTER [OPTIONS]"));
+    let windows = windows.then(|| format!("{program} has line ends of Windows; it is sent with those of Linux"));
     let mut all = options.clone();
     all.underlay(below, UNITS);
-    Ok((Some(text), all, remarks.collect()))
+    Ok((Some(text), all, remarks.chain(foreign).chain(windows).collect()))
 }
 
 fn modify(verb: Verb, options: &Options, words: &[String], here: &Here) -> Result<JobCommand, UsageError> {

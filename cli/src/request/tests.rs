@@ -32,6 +32,8 @@ fn here() -> Here {
                     (3, vec!["--priority".to_owned(), "High".to_owned() + "est"]),
                 ],
                 late: vec![9],
+                foreign: None,
+                windows: false,
             }))
         },
     }

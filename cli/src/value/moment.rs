@@ -53,11 +53,20 @@ pub(crate) fn moment_after(text: &str, clock: Clock) -> Result<Option<Timestamp>
 /// A moment that was.
 pub(crate) fn moment_before(text: &str, clock: Clock) -> Result<Timestamp, ValueError> {
     let text = text.trim();
-    if let Some(Ok(Millis(ago))) = text.strip_prefix('-').map(span) {
+    if let Ok(Millis(ago)) = span(text.strip_prefix('-').unwrap_or(text)) {
         return Ok(Timestamp(clock.now.0.saturating_sub(ago)));
     }
     if let Some(time) = time_of(text) {
         return Ok(clock.at(clock.today(), time));
+    }
+    let today = clock.today();
+    let day = match text.to_ascii_lowercase().as_str() {
+        "today" => Some(today),
+        "yesterday" => today.previous_day(),
+        _ => None,
+    };
+    if let Some(day) = day {
+        return Ok(clock.at(day, Time::MIDNIGHT));
     }
     let (date, time) = date_and_time(text).ok_or(ValueError::Past)?;
     Ok(clock.at(date, time))
@@ -153,9 +162,12 @@ mod tests {
         let ago = |text| moment_before(text, CLOCK).map(|at| CLOCK.now.since(at).0 / 60_000);
         assert_eq!(ago("-2h"), Ok(120));
         assert_eq!(ago("-1d"), Ok(1440));
+        assert_eq!(ago("2h"), Ok(120));
         assert_eq!(ago("08:00"), Ok(7 * 60));
+        assert_eq!(ago("today"), Ok(15 * 60));
+        assert_eq!(ago("Yesterday"), Ok(39 * 60));
         assert_eq!(ago("2026-11-20"), Ok(39 * 60));
-        for wrong in ["", "yesterday", "2h", "-"] {
+        for wrong in ["", "tomorrow", "2", "-"] {
             assert_eq!(ago(wrong), Err(ValueError::Past), "{wrong}");
         }
     }

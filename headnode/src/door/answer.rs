@@ -78,7 +78,9 @@ impl Door {
             } => self.make_token(who, (pool, groups), uses, lifetime).await?,
             Request::AddUser { user, role, ids } => self.add_user(who, user, role, ids).await?,
             Request::MakeLogin { user, lifetime } => self.make_login(who, user, lifetime).await?,
-            Request::RenewCredential { request } => self.credentials.renew(who.clone(), request, line.key).await?,
+            Request::RenewCredential { request } => {
+                self.credentials.renew(who.clone(), request, line.shown.key()).await?
+            }
             Request::Probe { nodes } => self.probe(who, &nodes).await?,
 
             Request::ListJobs { filter } => self.read(who, move |view, who| view.jobs(who, &filter)).await?,
@@ -93,6 +95,10 @@ impl Door {
             }
             Request::ListTasks { job, after, states } => {
                 self.read(who, move |view, who| view.tasks(who, job, after, &states))
+                    .await?
+            }
+            Request::LineTasks { job, after } => {
+                self.read(who, move |view, who| view.task_lines(who, job, after))
                     .await?
             }
             Request::ViewTask { task, output_bytes } => self.view_task(who, task, output_bytes).await?,

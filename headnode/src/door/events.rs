@@ -45,6 +45,9 @@ impl Door {
             }
             line.stream(&Reply::Events { events, missed }).await?;
             page = loop {
+                if let Err(refusal) = line.check(&self.view) {
+                    return line.tell(&Reply::Refused(refusal)).await;
+                }
                 let page = self.view.events(&line.who, last, true);
                 if !page.events.is_empty() || page.missed {
                     break page;

@@ -18,7 +18,7 @@ use anyhow::Context;
 use proto::client::{Refusal, RefusalCode, Reply};
 use proto::control::{Input, InputReply, NodeRequest};
 use proto::ids::{AttemptId, NodeId, TaskId};
-use proto::model::owner::{Caller, Role};
+use proto::model::owner::Caller;
 use tokio::io::{AsyncRead, AsyncWrite};
 use transport::control::{Connection, StreamReader, StreamWriter};
 
@@ -53,6 +53,19 @@ impl Door {
         if let Err(refusal) = self.may_type(&line.who, task).await {
             return line.tell(&Reply::Refused(refusal)).await;
         }
+        let Some(_place) = self.bounds.inputs.take(line.who.owner.uid, line.who.role) else {
+            let refusal = refused(
+                RefusalCode::Busy,
+                format!(
+                    "{} types into {} tasks already, or all users together into {}",
+                    line.who.owner.name,
+                    super::MAX_INPUTS_OF_ONE,
+                    super::MAX_INPUTS
+                ),
+                "end some, or try again later",
+            );
+            return line.tell(&Reply::Refused(refusal)).await;
+        };
         let mut ear = match self.ear(line, task).await? {
             Ok(ear) => ear,
             Err(reason) => {
@@ -66,6 +79,10 @@ impl Door {
         };
         line.tell(&done).await?;
         while let Some(input) = line.from.recv::<Input>().await? {
+            if let Err(refusal) = line.check(&self.view) {
+                let reason = refusal.to_string();
+                return line.stream(&InputReply::Closed { reason }).await;
+            }
             let reply = self.pass_on(line, task, &mut ear, &input).await?;
             let is_over = input == Input::End || matches!(reply, InputReply::Closed { .. });
             line.stream(&reply).await?;
@@ -81,13 +98,11 @@ impl Door {
         let (job, task) = self
             .read(who, move |view, who| Ok((view.job(who, id.job)?, view.task(who, id)?)))
             .await?;
-        if who.role < Role::Administrator && job.owner.uid != who.owner.uid {
+        if !who.may_act_as(&job.owner) {
+            let others = if job.owner.uid == 0 { "" } else { " and administrators" };
             return Err(refused(
                 RefusalCode::Forbidden,
-                format!(
-                    "task {id} takes input from its owner {} and administrators only",
-                    job.owner.name
-                ),
+                format!("task {id} takes input from its owner {}{others} only", job.owner.name),
                 "",
             ));
         }

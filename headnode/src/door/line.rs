@@ -12,6 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use transport::control::{FrameReader, FrameWriter, StreamError};
 
+use super::caller::Local;
+use super::refusal::refused;
+use crate::view::View;
+
 /// How long a client may take to read an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -19,12 +23,64 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 pub(super) struct Line<W, R> {
     /// Who asks.
     pub(super) who: Caller,
-    /// The key that they show; none on the unix socket.
-    pub(super) key: Option<KeyHash>,
+    /// What shows who they are.
+    pub(super) shown: Shown,
     /// To them.
     pub(super) to: FrameWriter<W>,
     /// From them.
     pub(super) from: FrameReader<R>,
+}
+
+/// What shows who somebody is, for as long as their connection lasts.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// The account, on the unix socket.
+    Account(Local),
+    /// A key, elsewhere.
+    Key(KeyHash),
+}
+
+impl Shown {
+    pub(super) const fn key(&self) -> Option<KeyHash> {
+        match self {
+            Self::Account(_) => None,
+            Self::Key(key) => Some(*key),
+        }
+    }
+
+    /// Who they are now, and what they may do now; `before` is who they were.
+    pub(super) fn who(&self, view: &View, before: &Caller) -> Result<Caller, Refusal> {
+        let key = match self {
+            Self::Account(local) => return local.caller(view),
+            Self::Key(key) => *key,
+        };
+        let row = view
+            .user_of_key(key)
+            .filter(|row| row.name.as_str() == before.owner.name);
+        let now = row.map(|row| Caller {
+            owner: row.owner(),
+            role: row.role,
+        });
+        now.ok_or_else(|| refused(RefusalCode::Forbidden, "your credential was taken back", "log in anew"))
+    }
+}
+
+impl<W, R> Line<W, R> {
+    /// For answers that go on and on: whether who asked may still do what they might when they did.
+    ///
+    /// # Errors
+    /// When they may do less now, or are somebody else.
+    pub(super) fn check(&self, view: &View) -> Result<(), Refusal> {
+        let now = self.shown.who(view, &self.who)?;
+        if now.role >= self.who.role && now.owner.uid == self.who.owner.uid {
+            return Ok(());
+        }
+        Err(refused(
+            RefusalCode::Forbidden,
+            format!("the rights of '{}' were changed while this went on", now.owner.name),
+            "type it again",
+        ))
+    }
 }
 
 impl<W: AsyncWrite + Unpin + Send, R: AsyncRead + Unpin + Send> Line<W, R> {

@@ -47,7 +47,7 @@ pub use places::{Place, Places};
 
 use answer::Served;
 use caller::Local;
-use line::Line;
+use line::{Line, Shown};
 use tail::Turns;
 
 /// How many reads may run at once, beside the thread that serves nodes and clients.
@@ -58,6 +58,14 @@ const MAX_TAILS: usize = 128;
 
 /// How many tasks all of these together may keep in mind.
 const MAX_TAILED_TASKS: usize = 1_000_000;
+
+/// How many of either one account may have.
+const MAX_TAILS_OF_ONE: usize = 48;
+const MAX_TAILED_TASKS_OF_ONE: usize = 500_000;
+
+/// How many may type into tasks at once, and how many of them one account may have: a node takes few.
+const MAX_INPUTS: usize = 256;
+const MAX_INPUTS_OF_ONE: usize = 32;
 
 /// How long a client may take to greet, or to say what it wants on a stream of its own.
 const GREETING_DEADLINE: Duration = Duration::from_secs(10);
@@ -89,18 +97,23 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Bounds {
     reads: Semaphore,
-    tails: Semaphore,
-    tailed_tasks: Semaphore,
+    tails: Places,
+    tailed_tasks: Places,
+    inputs: Places,
     turns: Turns,
+    /// Connections of the unix socket that have not greeted yet.
+    knocking: Places,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         Self {
             reads: Semaphore::new(MAX_READS),
-            tails: Semaphore::new(MAX_TAILS),
-            tailed_tasks: Semaphore::new(MAX_TAILED_TASKS),
+            tails: Places::with(MAX_TAILS, MAX_TAILS_OF_ONE),
+            tailed_tasks: Places::with(MAX_TAILED_TASKS, MAX_TAILED_TASKS_OF_ONE),
+            inputs: Places::with(MAX_INPUTS, MAX_INPUTS_OF_ONE),
             turns: Turns::default(),
+            knocking: Places::default(),
         }
     }
 }
@@ -129,20 +142,30 @@ pub async fn serve(listener: UnixListener, door: Arc<Door>) {
 impl Door {
     /// A client on this machine, until it leaves.
     async fn client(&self, stream: UnixStream) -> anyhow::Result<()> {
-        let local = Local::of(&stream.peer_cred()?).await;
-        let (to, from) = split_socket(stream);
+        let peer = stream.peer_cred()?;
+        // Whoever opens connections and says nothing must not use up the descriptors of all.
+        let Some(knocking) = self.bounds.knocking.take(peer.uid(), Role::User) else {
+            bail!("the account {} knocks too often at once", peer.uid())
+        };
+        let local = Local::of(&peer).await;
+        let (mut to, mut from) = split_socket(stream);
+        let Some(greeting) = timeout(GREETING_DEADLINE, from.recv::<Greeting>()).await?? else {
+            return Ok(());
+        };
+        let who = match local.caller(&self.view) {
+            Ok(who) => who,
+            Err(refusal) => return Ok(timeout(GREETING_DEADLINE, to.send(&Greeted::Refused(refusal))).await??),
+        };
         let mut line = Line {
-            who: local.caller(&self.view),
-            key: None,
+            who,
+            shown: Shown::Account(local),
             to,
             from,
         };
-        let Some(greeting) = timeout(GREETING_DEADLINE, line.from.recv::<Greeting>()).await?? else {
-            return Ok(());
-        };
+        drop(knocking);
         let Some(_place) = self.places.take(line.who.owner.uid, line.who.role) else {
             let refusal = refusal::too_many_clients(&line.who);
-            return Ok(line.to.send(&Greeted::Refused(refusal)).await?);
+            return Ok(timeout(GREETING_DEADLINE, line.to.send(&Greeted::Refused(refusal))).await??);
         };
         if !self.welcome(&line.who, &greeting, &mut line.to).await? {
             return Ok(());
@@ -159,7 +182,13 @@ impl Door {
                 Err(error) => return Err(error.into()),
             };
             // A role that was given or taken counts from the next request on.
-            line.who = local.caller(&self.view);
+            match line.shown.who(&self.view, &line.who) {
+                Ok(who) => line.who = who,
+                Err(refusal) => {
+                    line.tell(&Reply::Refused(refusal)).await?;
+                    continue;
+                }
+            }
             self.serve_request(&mut line, request).await?;
         }
     }
@@ -192,7 +221,7 @@ impl Door {
     pub async fn stream<W, R>(
         &self,
         who: &Caller,
-        key: Option<KeyHash>,
+        key: KeyHash,
         to: FrameWriter<W>,
         from: FrameReader<R>,
     ) -> anyhow::Result<()>
@@ -202,7 +231,7 @@ impl Door {
     {
         let mut line = Line {
             who: who.clone(),
-            key,
+            shown: Shown::Key(key),
             to,
             from,
         };

@@ -1,6 +1,6 @@
 //! Tokens for nodes and users, and users that are added: what has to be looked up or made before the controller is asked.
 
-use nix::unistd::User;
+use nix::unistd::{Uid, User};
 use proto::client::{Refusal, RefusalCode, Reply};
 use proto::ids::{GroupName, PoolName, UserName};
 use proto::model::owner::{Caller, Role};
@@ -93,7 +93,18 @@ impl Door {
                 "leave the numbers out, or correct the account there",
             )),
             (Some(known), _) => Ok(known),
-            (None, Some(given)) => Ok(given),
+            (None, Some(given)) => match holder_of(given.0).await {
+                // Jobs are told apart by numbers: under that one the new user would be the other.
+                Some(other) => Err(refused(
+                    RefusalCode::Invalid,
+                    format!(
+                        "the number {} is the account '{other}' on the head node's machine",
+                        given.0
+                    ),
+                    format!("add '{other}', or give '{user}' a number of their own"),
+                )),
+                None => Ok(given),
+            },
             (None, None) => self.view.user(user).map(|row| (row.uid, row.gid)).ok_or_else(|| {
                 refused(
                     RefusalCode::NotFound,
@@ -103,4 +114,10 @@ impl Door {
             }),
         }
     }
+}
+
+/// The account of this machine that has a number.
+async fn holder_of(uid: u32) -> Option<String> {
+    let account = system_user(move || User::from_uid(Uid::from_raw(uid))).await;
+    account.map(|account| account.name)
 }

@@ -19,6 +19,9 @@ impl Door {
         loop {
             // Before the job is read: what comes after it is news.
             let seen = self.view.sequence();
+            if let Err(refusal) = line.check(&self.view) {
+                return line.tell(&Reply::Refused(refusal)).await;
+            }
             let job = match self.job(&line.who, id).await {
                 Ok(job) => job,
                 Err(refusal) => return line.tell(&Reply::Refused(refusal)).await,
@@ -36,6 +39,9 @@ impl Door {
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() { return Ok(()) },
                     left = line.left() => left?,
+                }
+                if let Err(refusal) = line.check(&self.view) {
+                    return line.tell(&Reply::Refused(refusal)).await;
                 }
             }
         }

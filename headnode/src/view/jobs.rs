@@ -4,6 +4,7 @@
 use proto::client::{JobFilter, MAX_ROWS, Refusal, RefusalCode, Reply};
 use proto::ids::{JobId, TaskId};
 use proto::model::job::{JobKind, JobRow};
+use proto::model::line::{SweepLine, TaskLine};
 use proto::model::owner::Caller;
 use proto::model::task::TaskRow;
 
@@ -15,6 +16,9 @@ const MAX_LIST_BYTES: usize = proto::frame::MAX_FRAME_BYTES / 2;
 
 /// How many jobs one list looks at: somebody with few jobs must not read the history of everybody.
 const MAX_LOOKED_AT: usize = 200_000;
+
+/// How many tasks one answer counts at most: meanwhile nothing new can be seen.
+const MAX_COUNTED: usize = 25_000;
 
 /// What jobs and tasks may be, in HPC Pack's words, and `All`.
 const STATES: [&str; 9] = [
@@ -90,14 +94,7 @@ impl View {
         states: &[String],
     ) -> Result<Reply, Refusal> {
         check_states(states)?;
-        if let Some(other) = after.filter(|after| after.job != id) {
-            return Err(Refusal {
-                code: RefusalCode::Invalid,
-                what: format!("the tasks of job {id} cannot be listed from task {other} on, which is another job's"),
-                remedy: format!("give a task of job {id}"),
-            });
-        }
-        self.job(caller, id)?;
+        self.check_listing(caller, id, after)?;
         let mut tasks: Vec<TaskRow> = Vec::new();
         let (mut more, mut bytes) = (false, 0);
         let mut take = |task: &TaskRow| {
@@ -110,26 +107,78 @@ impl View {
             }
             !more
         };
-        let live = {
-            let cluster = self.cluster();
-            let live = cluster.job(id).is_some();
-            for task in cluster
-                .tasks_of(id)
-                .filter(|task| after.is_none_or(|after| task.id > after))
-            {
-                if !take(task) {
-                    break;
-                }
-            }
-            live
-        };
-        if !live {
-            self.store
-                .tasks_up(id, after, &mut |task| take(&task))
-                .map_err(|error| unreadable(&error))?;
-        }
+        self.each_task(id, after, &mut take)?;
         let names = self.names(tasks.iter().flat_map(|task| task.last_nodes.iter().copied()));
         Ok(Reply::Tasks { tasks, names, more })
+    }
+
+    /// Tasks of a job behind `after`, in order, each sweep in one line.
+    ///
+    /// # Errors
+    /// A refusal when the caller sees no such job, or the store cannot be read.
+    pub fn task_lines(&self, caller: &Caller, id: JobId, after: Option<TaskId>) -> Result<Reply, Refusal> {
+        self.check_listing(caller, id, after)?;
+        let mut lines: Vec<TaskLine> = Vec::new();
+        let (mut more, mut bytes, mut counted) = (false, 0, 0);
+        let mut take = |task: &TaskRow| {
+            more = counted == MAX_COUNTED || lines.len() >= MAX_ROWS || bytes > MAX_LIST_BYTES;
+            if more {
+                return false;
+            }
+            counted += 1;
+            match lines.last_mut() {
+                Some(TaskLine::Sweep(sweep)) if sweep.id.covers(task.id) => sweep.add(task),
+                _ => {
+                    bytes += weight::of_task(task);
+                    lines.push(match task.id.step {
+                        Some(_) => TaskLine::Sweep(Box::new(SweepLine::of(task))),
+                        None => TaskLine::Task(Box::new(task.clone())),
+                    });
+                }
+            }
+            true
+        };
+        self.each_task(id, after, &mut take)?;
+        let rows = lines.iter().filter_map(|line| match line {
+            TaskLine::Task(row) => Some(row),
+            TaskLine::Sweep(_) => None,
+        });
+        let names = self.names(rows.flat_map(|task| task.last_nodes.iter().copied()));
+        Ok(Reply::TaskLines { lines, names, more })
+    }
+
+    fn check_listing(&self, caller: &Caller, id: JobId, after: Option<TaskId>) -> Result<(), Refusal> {
+        if let Some(other) = after.filter(|after| after.job != id) {
+            return Err(Refusal {
+                code: RefusalCode::Invalid,
+                what: format!("the tasks of job {id} cannot be listed from task {other} on, which is another job's"),
+                remedy: format!("give a task of job {id}"),
+            });
+        }
+        self.job(caller, id).map(drop)
+    }
+
+    /// Gives the tasks of a job behind `after` in order, until `take` says that it wants no more.
+    fn each_task(
+        &self,
+        id: JobId,
+        after: Option<TaskId>,
+        take: &mut dyn FnMut(&TaskRow) -> bool,
+    ) -> Result<(), Refusal> {
+        {
+            let cluster = self.cluster();
+            if cluster.job(id).is_some() {
+                // Whether all were taken, the one who takes knows.
+                let _ = match after {
+                    Some(after) => cluster.tasks_after(id, after).all(take),
+                    None => cluster.tasks_of(id).all(take),
+                };
+                return Ok(());
+            }
+        }
+        self.store
+            .tasks_up(id, after, &mut |task| take(&task))
+            .map_err(|error| unreadable(&error))
     }
 }
 

@@ -203,8 +203,8 @@ fn no_task(job: &JobRow, id: TaskId) -> Refusal {
     let tasks = job.next_task.0.saturating_sub(1);
     let numbers = match tasks {
         0 => "has no tasks yet".to_owned(),
-        1 => "has 1 task, 1".to_owned(),
-        _ => format!("has {tasks} tasks, 1 to {tasks}"),
+        1 => format!("has only task {}.1", id.job),
+        _ => format!("has tasks {0}.1 to {0}.{tasks}", id.job),
     };
     Refusal {
         code: RefusalCode::NotFound,

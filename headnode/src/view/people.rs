@@ -34,9 +34,10 @@ impl View {
     #[must_use]
     pub fn users(&self, caller: &Caller) -> Reply {
         let cluster = self.cluster();
+        let is_self = |row: &UserRow| row.name.as_str() == caller.owner.name && row.uid == caller.owner.uid;
         let seen = cluster
             .users()
-            .filter(|row| caller.role >= Role::Operator || row.name.as_str() == caller.owner.name);
+            .filter(|row| caller.role >= Role::Operator || is_self(row));
         let shown = |row: &UserRow| {
             let mut row = row.clone();
             if let Some(login) = &mut row.login {

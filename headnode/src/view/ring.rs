@@ -126,7 +126,7 @@ impl Ring {
     /// Entries after that event, with their numbers.
     fn since(&self, after: Sequence) -> impl Iterator<Item = (Sequence, &Entry)> {
         let first = self.first();
-        let skipped = (after.0 + 1).saturating_sub(first);
+        let skipped = after.0.saturating_add(1).saturating_sub(first);
         let skipped = usize::try_from(skipped).map_or(usize::MAX, |skipped| skipped.min(self.entries.len()));
         let numbers = (first + skipped as u64..).map(Sequence);
         numbers.zip(self.entries.range(skipped..))
@@ -137,7 +137,7 @@ impl Ring {
         let mut page = Page {
             events: Vec::new(),
             last: Sequence(self.next - 1).max(after),
-            missed: after.0 + 1 < self.first(),
+            missed: after.0.saturating_add(1) < self.first(),
             more: false,
         };
         let mut bytes = 0;
@@ -175,7 +175,7 @@ impl Ring {
 
     /// What happened to a job after that event.
     pub(super) fn news(&self, job: JobId, after: Sequence) -> News {
-        if after.0 + 1 < self.first() {
+        if after.0.saturating_add(1) < self.first() {
             return News::Much;
         }
         let mut tasks = BTreeSet::new();
@@ -310,6 +310,17 @@ mod tests {
             gid: uid,
         };
         Caller { owner, role }
+    }
+
+    #[test]
+    fn numbers_beyond_all_events_find_none() {
+        let mut ring = Ring::after(Sequence(0));
+        ring.push(suspected(1), About::Floor, Timestamp(1));
+        let after = Sequence(u64::MAX);
+        let page = ring.page(&caller(0, Role::Administrator), after, 9);
+        assert!(page.events.is_empty() && !page.missed, "{page:?}");
+        assert_eq!(page.last, after);
+        assert_eq!(ring.news(JobId(1), after), News::Nothing);
     }
 
     fn suspected(node: u32) -> Event {

@@ -65,7 +65,8 @@ impl View {
                 stages.tasks.push(stage_of(task));
             }
             let live = cluster.job(id);
-            stages.is_over = live.map_or(stages.is_over, |job| job.state.is_ended());
+            // It may have left memory since its row was read; then it is over.
+            stages.is_over = live.is_none_or(|job| job.state.is_ended());
             live.is_some()
         };
         if !live {

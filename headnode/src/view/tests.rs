@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proto::client::{JobFilter, RefusalCode};
 use proto::ids::{Step, SubmissionId, TaskNumber, UserName};
 use proto::model::job::{JobKind, JobOutcome};
+use proto::model::line::TaskLine;
 use proto::model::owner::{Owner, Role};
 use proto::model::sweep::Sweep;
 use proto::model::task::TaskOutcome;
@@ -73,6 +74,21 @@ impl Reader {
             Reply::Jobs { jobs, more } => (jobs.iter().map(|job| job.id.0).collect(), more),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Lines with how many tasks each is of.
+    fn lines(&self, job: u64, after: Option<TaskId>) -> Vec<(String, u32)> {
+        let root = who(0, Role::Administrator);
+        let Reply::TaskLines { lines, more: false, .. } =
+            self.view.task_lines(&root, JobId(job), after).expect("lists")
+        else {
+            panic!("all lines");
+        };
+        let count = |line: &TaskLine| match line {
+            TaskLine::Task(_) => 1,
+            TaskLine::Sweep(sweep) => sweep.counts.total(),
+        };
+        lines.iter().map(|line| (line.id().to_string(), count(line))).collect()
     }
 
     fn tasks(&self, job: u64, after: Option<TaskId>, states: &[&str]) -> Vec<String> {
@@ -177,6 +193,15 @@ fn tasks_page_through_sweeps_in_memory_and_in_the_store_alike() {
         assert_eq!(reader.tasks(1, None, &[]), all);
         assert_eq!(reader.tasks(1, Some(step), &[]), ["1.2.3", "1.3"]);
         assert_eq!(reader.tasks(1, Some(id(1, 3)), &[]), [""; 0]);
+        // A sweep is one line, which goes on where the one before has ended.
+        assert_eq!(
+            reader.lines(1, None),
+            [("1.1".to_owned(), 1), ("1.2".to_owned(), 3), ("1.3".to_owned(), 1)]
+        );
+        assert_eq!(
+            reader.lines(1, Some(step)),
+            [("1.2".to_owned(), 1), ("1.3".to_owned(), 1)]
+        );
         assert!(
             reader
                 .view
@@ -197,7 +222,12 @@ fn tasks_page_through_sweeps_in_memory_and_in_the_store_alike() {
         (5, 3, 1, 2)
     );
     assert_eq!(told(&[step, id(1, 2)]), 3, "each once");
-    assert!(named(&[id(1, 4)]).expect_err("no such task").what.contains("1 to 3"));
+    assert!(
+        named(&[id(1, 4)])
+            .expect_err("no such task")
+            .what
+            .contains("1.1 to 1.3")
+    );
     let live = reader.view.stages_of(JobId(1), &BTreeSet::from([step]));
     assert_eq!(live, None, "the job has left memory");
 }

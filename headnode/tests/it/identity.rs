@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use headnode::strangers::MAX_STRANGERS_OF_ONE;
 use proto::client::{RefusalCode, Reply, Request};
 use proto::control::{HeadMessage, JoinReply, LoginReply};
 use proto::ids::{NodeName, PoolName, UserName};
 use proto::model::owner::Role;
 use proto::units::Millis;
+use transport::control::{CloseCode, Dialer, Settings};
 use transport::identity::{JoinToken, LoginToken};
 
-use crate::head::{Head, Line};
+use crate::head::{DEADLINE, Head, Line};
 use crate::peer::{Member, Peer, ask, end_of, hello};
 
 const HOUR: Millis = Millis::from_seconds(3600);
@@ -308,5 +310,112 @@ async fn wrong_tokens_make_their_address_wait_even_with_a_right_one() {
     while reason_of(Peer::of(&head).join(&right, "n1").await) != "let in" {
         assert!(start.elapsed() < Duration::from_secs(20), "it has to wait for a second");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_may_do_less_hears_no_more_of_what_they_asked_before() {
+    let head = Head::start().await;
+    let mut line = head.client().await;
+    let (_peer, member) = user(&head, &mut line).await;
+    set_role(&mut line, Role::Administrator).await;
+    let connection = member.client().await;
+    let (mut to, mut from) = connection.open_stream().await.expect("opens");
+    let events = Request::Events {
+        after: None,
+        follow: true,
+    };
+    to.send(&events).await.expect("sends");
+    let mut hear = async || {
+        let heard = tokio::time::timeout(DEADLINE, from.recv::<Reply>())
+            .await
+            .expect("in time");
+        heard.expect("reads").expect("answers")
+    };
+    assert!(matches!(hear().await, Reply::Events { .. }));
+    set_role(&mut line, Role::User).await;
+    let last = hear().await;
+    assert!(
+        matches!(&last, Reply::Refused(refusal) if refusal.what.contains("were changed")),
+        "{last:?}"
+    );
+    ask(&connection, &Request::Status)
+        .await
+        .expect("the connection goes on");
+}
+
+#[tokio::test]
+async fn a_number_of_another_account_is_nobodys_by_another_name() {
+    let head = Head::start().await;
+    let mut line = head.client().await;
+    let own = nix::unistd::User::from_name("daemon")
+        .expect("asks")
+        .expect("is everywhere");
+    let request = Request::AddUser {
+        user: UserName::new("no-such-account-here").expect("a name"),
+        role: Role::User,
+        ids: Some((own.uid.as_raw(), own.gid.as_raw())),
+    };
+    let reply = line.ask(&request).await;
+    assert!(
+        matches!(&reply, Reply::Refused(refusal) if refusal.what.contains("is the account 'daemon'")),
+        "{reply:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_account_that_knocks_and_says_nothing_does_not_lock_others_out() {
+    let head = Head::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(head.connect().await);
+    }
+    // The next one of this account is turned away, for as long as those say nothing.
+    let mut next = head.connect().await;
+    let end = tokio::time::timeout(DEADLINE, next.from.recv::<Reply>())
+        .await
+        .expect("in time");
+    assert!(!matches!(end, Ok(Some(_))), "{end:?}");
+    silent.clear();
+    let start = std::time::Instant::now();
+    loop {
+        let mut line = head.connect().await;
+        let greeting = proto::client::Greeting {
+            version: proto::frame::VERSION,
+        };
+        let greeted = match line.to.send(&greeting).await {
+            Ok(()) => line.from.recv::<proto::client::Greeted>().await,
+            Err(error) => Err(error),
+        };
+        if matches!(greeted, Ok(Some(proto::client::Greeted::Welcome { .. }))) {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "places come back: {greeted:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn strangers_that_say_nothing_leave_room_for_other_addresses() {
+    let head = Head::start().await;
+    let token = join_token(&mut head.client().await).await;
+    let peer = Peer::of(&head);
+    let at = |last: u8| Dialer::bind([127, 0, 0, last].into(), Settings::default()).expect("dials from there");
+    let (busy, other) = (at(1), at(9));
+    let mut silent = Vec::new();
+    for _ in 0..MAX_STRANGERS_OF_ONE {
+        silent.push(peer.stranger(&token, &busy).await.expect("there is room"));
+    }
+    let refused = peer.stranger(&token, &busy).await;
+    assert!(refused.is_err(), "{refused:?}");
+    // With a token of QUIC's own by now.
+    peer.stranger(&token, &other).await.expect("another address has room");
+    for connection in silent.drain(..) {
+        connection.close(CloseCode::Done, "nothing to say");
+    }
+    let start = std::time::Instant::now();
+    while peer.stranger(&token, &busy).await.is_err() {
+        assert!(start.elapsed() < DEADLINE, "room comes back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

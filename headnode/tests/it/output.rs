@@ -132,6 +132,7 @@ fn piece(offset: u64, text: &str) -> FollowReply {
         offset,
         bytes: text.as_bytes().to_vec(),
         rank: None,
+        on: None,
     })
 }
 
@@ -301,6 +302,7 @@ async fn a_follower_that_does_not_read_holds_up_no_node_and_loses_nothing() {
                     offset,
                     bytes: vec![b'x'; length],
                     rank: None,
+                    on: None,
                 });
                 if to.send(&piece).await.is_err() {
                     let_go.send_replace(true);

@@ -8,7 +8,9 @@ use proto::control::{HeadMessage, Hello, Join, JoinReply, Knock, Login, LoginRep
 use proto::frame::VERSION;
 use proto::ids::{BootId, NodeName};
 use proto::model::node::Inventory;
-use transport::control::{Connection, ConnectionFailure, Settings, StreamError, StreamReader, StreamWriter, dial};
+use transport::control::{
+    Connection, ConnectionFailure, DialError, Dialer, Settings, StreamError, StreamReader, StreamWriter, dial,
+};
 use transport::identity::{
     Alpn, CertificateDer, ClientTls, HEAD_SERVER_NAME, Identity, JoinToken, KeyPair, LoginToken, Trust, validity_of,
 };
@@ -33,6 +35,13 @@ impl Peer {
 
     fn request(&self) -> Vec<u8> {
         self.key.certificate_request().expect("a request").to_vec()
+    }
+
+    /// A connection from one of this machine's addresses, without a certificate; nothing is said on it.
+    pub(crate) async fn stranger(&self, token: &str, from: &Dialer) -> Result<Connection, DialError> {
+        let token: JoinToken = token.parse().expect("a token");
+        let tls = ClientTls::new(None, &Trust::pinned(token.authority), Alpn::Head).expect("settings");
+        from.dial(self.head, HEAD_SERVER_NAME, &tls, DEADLINE).await
     }
 
     async fn knock<T: serde::de::DeserializeOwned>(&self, trust: &Trust, knock: &Knock) -> T {

@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod job;
+pub mod line;
 pub mod node;
 pub mod owner;
 pub mod pool;

@@ -73,4 +73,12 @@ impl Caller {
     pub fn may_touch(&self, owner: &Owner) -> bool {
         self.role >= Role::Operator || (self.role == Role::User && self.owner.uid == owner.uid)
     }
+
+    /// Whether the caller may say what is run as `owner`: the owner, and administrators for everybody but root, whom no
+    /// role of the cluster makes anybody.
+    #[must_use]
+    pub fn may_act_as(&self, owner: &Owner) -> bool {
+        let is_self = self.role >= Role::User && self.owner.uid == owner.uid;
+        is_self || (self.role >= Role::Administrator && owner.uid != 0)
+    }
 }

@@ -382,6 +382,7 @@ fn piece() -> Piece {
         offset: 5,
         bytes: b"line\n".to_vec(),
         rank: Some(Rank(3)),
+        on: None,
     }
 }
 

@@ -160,6 +160,8 @@ impl Cluster {
                 AttemptPhase::Stopping { started_at, .. } => started_at,
                 AttemptPhase::Granted | AttemptPhase::Releasing => None,
             };
+            // A grace period that was taken away does not come back.
+            let force = force || matches!(attempt.phase, AttemptPhase::Stopping { force: true, .. });
             attempt.phase = AttemptPhase::Stopping { started_at, force };
             task.state = TaskState::Stopping {
                 attempt: id,

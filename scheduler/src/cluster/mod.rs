@@ -16,6 +16,7 @@ mod restore;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use proto::ids::{
     AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, Step, SubmissionId, TaskId, TaskNumber,
@@ -210,6 +211,15 @@ impl Cluster {
         self.tasks
             .range(TaskId::first_of(job)..=TaskId::last_of(job))
             .map(|(_, task)| task)
+    }
+
+    /// Tasks of a job behind that one, in order, without looking at those before it.
+    pub fn tasks_after(&self, job: JobId, after: TaskId) -> impl Iterator<Item = &TaskRow> {
+        let from = (Bound::Excluded(after), Bound::Unbounded);
+        self.tasks
+            .range(from)
+            .map(|(_, task)| task)
+            .take_while(move |task| task.id.job == job)
     }
 
     /// An attempt that still holds nodes.

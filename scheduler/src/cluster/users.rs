@@ -88,7 +88,11 @@ impl Cluster {
             Event::LoginOffered { name, token } => self.update_user(name, |row| row.login = Some(token.clone())),
             Event::LoggedIn { name, credential } => self.update_user(name, |row| log_in(row, credential)),
             Event::CredentialRevoked { name, key } => {
-                self.update_user(name, |row| row.credentials.retain(|credential| credential.key != *key));
+                self.update_user(name, |row| {
+                    row.credentials.retain(|credential| credential.key != *key);
+                    // Whoever held the key may have made themselves a token with it, to come back.
+                    row.login = None;
+                });
             }
             Event::SettingsChanged { settings } => {
                 self.settings_row = (**settings).clone();

@@ -121,7 +121,7 @@ fn all(cluster: &Cluster) -> Result<Vec<&NodeRow>, Refusal> {
     if rows.is_empty() {
         return Err(not_found(
             "there are no nodes yet",
-            "let one join with a token of 'muster token'",
+            "let one join: 'muster node join-command' prints the line to paste on a host",
         ));
     }
     Ok(rows)

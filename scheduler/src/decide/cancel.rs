@@ -2,7 +2,7 @@
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::JobId;
+use proto::ids::{AttemptId, JobId};
 use proto::model::attempt::AttemptPhase;
 use proto::model::job::{JobOutcome, JobState};
 use proto::model::owner::Caller;
@@ -45,19 +45,9 @@ pub(super) fn cancel(
 /// A second cancel changes nothing, unless it takes the grace period away.
 fn cancel_again(ledger: &mut Ledger<'_>, id: JobId, force: bool) -> String {
     let mut hurried = 0;
-    for task in ledger.cluster.tasks_of(id).filter(|_| force) {
-        let TaskState::Stopping { attempt, outcome, .. } = &task.state else {
-            continue;
-        };
-        let phase = ledger.cluster.attempt(*attempt).map(|row| row.phase);
-        if matches!(phase, Some(AttemptPhase::Stopping { force: false, .. })) {
-            ledger.push(Event::AttemptStopping {
-                attempt: *attempt,
-                outcome: outcome.clone(),
-                force,
-                again: false,
-            });
-            hurried += 1;
+    for task in ledger.cluster.tasks_of(id) {
+        if let TaskState::Stopping { attempt, outcome, .. } = &task.state {
+            hurried += usize::from(hurry(ledger, *attempt, outcome, force));
         }
     }
     if hurried == 0 {
@@ -180,9 +170,29 @@ pub(super) fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran:
                 });
                 running += 1;
             }
-            TaskState::Stopping { .. } => running += 1,
+            TaskState::Stopping {
+                attempt, ref outcome, ..
+            } => {
+                hurry(ledger, attempt, outcome, force);
+                running += 1;
+            }
             TaskState::Ended { .. } => {}
         }
     }
     running
+}
+
+/// Takes the grace period from an attempt that is being stopped; its outcome stays. Whether it had one.
+pub(super) fn hurry(ledger: &mut Ledger<'_>, attempt: AttemptId, outcome: &TaskOutcome, force: bool) -> bool {
+    let phase = ledger.cluster.attempt(attempt).map(|row| row.phase);
+    let is_polite = matches!(phase, Some(AttemptPhase::Stopping { force: false, .. }));
+    if force && is_polite {
+        ledger.push(Event::AttemptStopping {
+            attempt,
+            outcome: outcome.clone(),
+            force,
+            again: false,
+        });
+    }
+    force && is_polite
 }

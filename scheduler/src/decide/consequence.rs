@@ -42,7 +42,8 @@ pub(super) fn cancel_dependents(ledger: &mut Ledger<'_>, mut spoiled: Vec<TaskId
         ) else {
             continue;
         };
-        if dependencies.is_empty() || job.spec.run_dependents_of_failed || !seen.insert((task.job, &row.spec.name)) {
+        let whatever = ledger.wishes(job).run_dependents_of_failed;
+        if dependencies.is_empty() || whatever || !seen.insert((task.job, &row.spec.name)) {
             continue;
         }
         for dependent in dependencies.dependents(&row.spec.name) {
@@ -74,6 +75,6 @@ fn is_stuck(ledger: &Ledger<'_>, task: TaskId) -> bool {
             .any(|other| row.spec.depends_on.contains(&other.spec.name))
     };
     !row.spec.depends_on.is_empty()
-        && !job.spec.run_dependents_of_failed
+        && !ledger.wishes(job).run_dependents_of_failed
         && (dependencies.broken(&row.spec).is_some() || spoiled_here())
 }

@@ -11,7 +11,7 @@ use proto::units::Timestamp;
 
 use crate::cluster::Cluster;
 use crate::input::StoredJob;
-use crate::refusal::{not_found, wrong_state};
+use crate::refusal::{forbidden, not_found, wrong_state};
 
 /// A job in memory that is not over.
 pub(super) fn live_job<'a>(cluster: &'a Cluster, caller: &Caller, id: JobId) -> Result<&'a JobRow, Refusal> {
@@ -24,6 +24,21 @@ pub(super) fn live_job<'a>(cluster: &'a Cluster, caller: &Caller, id: JobId) -> 
             format!("see 'job view {id}'"),
         )),
     }
+}
+
+/// To see and to end a job is less than to have something run in its owner's name.
+pub(super) fn may_act_as_owner(caller: &Caller, job: &JobRow, what: &str) -> Result<(), Refusal> {
+    if caller.may_act_as(&job.owner) {
+        return Ok(());
+    }
+    let (id, owner) = (job.id, &job.owner.name);
+    Err(forbidden(
+        format!(
+            "'{}' may not {what} job {id}: it would run as '{owner}'",
+            caller.owner.name
+        ),
+        format!("make one of your own like it: job clone {id}"),
+    ))
 }
 
 pub(super) fn unknown_job(id: JobId) -> Refusal {

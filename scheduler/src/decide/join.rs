@@ -92,7 +92,7 @@ pub(super) fn join(
     key: KeyHash,
     certificate_ends: Timestamp,
 ) -> Result<Answer, Refusal> {
-    const AGAIN: &str = "make a new one with 'muster token' on the head node";
+    const AGAIN: &str = "make a new one on the head node: 'muster node join-command'";
     let now = ledger.now.wall;
     let Some(token) = ledger.cluster.token(hash) else {
         return Err(forbidden("this cluster does not know the join token", AGAIN));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::event::Event;
 use proto::ids::{AttemptId, JobId, NodeId, TaskId};
 use proto::model::attempt::{AttemptRow, Held};
-use proto::model::job::{JobOutcome, JobRow, JobState};
+use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, Progress};
 use proto::model::node::AdminState;
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskState};
 use proto::units::{Now, Timestamp};
@@ -35,6 +35,8 @@ pub(super) struct Ledger<'a> {
     over: BTreeMap<TaskId, Standing>,
     /// Tasks that wait again after an attempt that ends here.
     again: BTreeSet<TaskId>,
+    /// Jobs whose wishes are changed here.
+    wishes: BTreeMap<JobId, JobSpec>,
 }
 
 #[derive(Default)]
@@ -60,6 +62,7 @@ impl<'a> Ledger<'a> {
             stopping: BTreeMap::new(),
             over: BTreeMap::new(),
             again: BTreeSet::new(),
+            wishes: BTreeMap::new(),
         }
     }
 
@@ -74,6 +77,21 @@ impl<'a> Ledger<'a> {
     /// The end of a job is decided; what runs of it is being stopped.
     pub(super) fn stop_job(&mut self, job: JobId, outcome: JobOutcome) {
         self.stopping.insert(job, outcome);
+    }
+
+    /// The job's wishes are these from now on, also for what else follows here.
+    pub(super) fn modify_job(&mut self, job: &JobRow, spec: JobSpec, progress: Option<Progress>) {
+        self.wishes.insert(job.id, spec.clone());
+        self.push(Event::JobModified {
+            job: job.id,
+            spec: Box::new(spec),
+            progress,
+        });
+    }
+
+    /// The job's wishes after what is decided here.
+    pub(super) fn wishes<'b>(&'b self, job: &'b JobRow) -> &'b JobSpec {
+        self.wishes.get(&job.id).unwrap_or(&job.spec)
     }
 
     /// Looks whether the job has come to its end, although nothing of it ends here.
@@ -129,7 +147,7 @@ impl<'a> Ledger<'a> {
             .filter(|(id, _)| !self.stopping.contains_key(id) && self.cluster.job(**id).is_some_and(at_once));
         let first = undecided.filter_map(|(id, ended)| Some((*id, ended.failed.first_key_value()?)));
         first
-            .map(|(id, (task, cause))| (id, format!("task {} {}", within(*task), self.words(*task, cause))))
+            .map(|(id, (task, cause))| (id, format!("task {task} {}", self.words(*task, cause))))
             .collect()
     }
 
@@ -222,7 +240,7 @@ impl<'a> Ledger<'a> {
             (Some(outcome), _) => outcome,
             (None, JobState::Canceling { outcome, .. }) => outcome.clone(),
             (None, JobState::Configuring) => return,
-            (None, _) if job.spec.run_until_canceled => return,
+            (None, _) if self.wishes(job).run_until_canceled => return,
             (None, _) => self.sum_up(id, &ended),
         };
         let at = if ended.count > 0 { ended.last } else { self.now.wall };
@@ -257,7 +275,7 @@ impl<'a> Ledger<'a> {
                 JobOutcome::Finished
             };
         };
-        let mut reason = format!("task {} {}", within(task), self.words(task, cause));
+        let mut reason = format!("task {task} {}", self.words(task, cause));
         if failures > 1 {
             reason.push_str(&format!(", and {} more failed", counted(failures - 1, "task")));
         }
@@ -358,13 +376,5 @@ impl Ledger<'_> {
         let of_job = || self.cluster.job(task.id.job)?.spec.valid_exit_codes.as_ref();
         let codes = task.spec.valid_exit_codes.as_ref().or_else(of_job);
         codes.map_or(code == 0, |codes| codes.contains(code))
-    }
-}
-
-/// A task as its own job speaks of it: `3`, `3.7`.
-pub(super) fn within(task: TaskId) -> String {
-    match task.step {
-        Some(step) => format!("{}.{step}", task.number),
-        None => task.number.to_string(),
     }
 }

@@ -8,7 +8,7 @@ use proto::control::{HeldState, Hello};
 use proto::event::Event;
 use proto::ids::{KeyHash, NodeId};
 use proto::model::attempt::{AttemptPhase, AttemptRow};
-use proto::model::node::{Liveness, NodeRow};
+use proto::model::node::{Inventory, Liveness, NodeRow};
 use proto::model::task::AttemptOutcome;
 use proto::units::Timestamp;
 
@@ -19,6 +19,10 @@ use crate::refusal::{forbidden, invalid, not_found};
 
 /// The most cores that a node may say it has; slots are counted in 32 bits over many nodes.
 const MAX_CORES: u32 = 65_536;
+
+/// The most bytes of each text that a node says of itself, and the most addresses: its row is kept, and told to all.
+const MAX_TEXT_BYTES: usize = 1024;
+const MAX_ADDRESSES: usize = 1024;
 
 /// How much a node's clock may move against ours before a hello is worth telling for that alone.
 const CLOCK_NOISE_MS: u64 = 1000;
@@ -96,6 +100,19 @@ pub(super) fn certified<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash) -> 
     Ok(row)
 }
 
+fn is_bounded(inventory: &Inventory) -> bool {
+    let texts = [
+        &inventory.hostname,
+        &inventory.os,
+        &inventory.kernel,
+        &inventory.arch,
+        &inventory.version,
+    ];
+    texts.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
+        && inventory.addresses.len() <= MAX_ADDRESSES
+        && inventory.core_ids.len() <= MAX_CORES as usize
+}
+
 fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash, hello: &Hello) -> Result<&'a NodeRow, Refusal> {
     let row = certified(ledger, node, key)?;
     if row.name != hello.name {
@@ -114,6 +131,12 @@ fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash, hello: &Hello) -
         return Err(invalid(
             format!("node '{}' says that it has {} cores", row.name, hello.inventory.cores),
             format!("start it with --cores between 1 and {MAX_CORES}"),
+        ));
+    }
+    if !is_bounded(&hello.inventory) {
+        return Err(invalid(
+            format!("what node '{}' says of itself is too long to be kept", row.name),
+            "update the node",
         ));
     }
     Ok(row)

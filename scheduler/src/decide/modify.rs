@@ -2,7 +2,6 @@
 //! any time, for what starts after that.
 
 use proto::client::Refusal;
-use proto::event::Event;
 use proto::ids::{JobId, TaskId};
 use proto::model::job::{JobChange, JobRow, JobSpec, JobState, Progress, SetTo};
 use proto::model::owner::Caller;
@@ -10,7 +9,7 @@ use proto::model::task::{TaskOutcome, TaskState};
 
 use super::check::{check_job, check_task};
 use super::consequence::cancel_dependents;
-use super::job::live_job;
+use super::job::{live_job, may_act_as_owner};
 use super::ledger::Ledger;
 use super::submit::one_of_each;
 use crate::input::Answer;
@@ -33,6 +32,9 @@ pub(super) fn modify(
             format!("see 'job view {id}'"),
         ));
     }
+    if !change.env.is_empty() {
+        may_act_as_owner(caller, job, "set variables of")?;
+    }
     refuse_late(job, change)?;
     let progress = progressed(job, change)?;
     let mut spec = changed(&job.spec, change);
@@ -48,18 +50,14 @@ pub(super) fn modify(
     if placement(change).next().is_some() {
         for task in one_of_each(cluster.tasks_of(id)) {
             check_task(cluster, caller, &spec, &task.spec).map_err(|refusal| Refusal {
-                what: format!("task {}: {}", task.id.number, refusal.what),
+                what: format!("task {}: {}", TaskId::new(id, task.id.number), refusal.what),
                 ..refusal
             })?;
         }
     }
     let waits_for_good = job.spec.run_dependents_of_failed && !spec.run_dependents_of_failed;
     let may_be_over = job.spec.run_until_canceled && !spec.run_until_canceled;
-    ledger.push(Event::JobModified {
-        job: id,
-        spec: Box::new(spec),
-        progress,
-    });
+    ledger.modify_job(job, spec, progress);
     if waits_for_good {
         cancel_stuck(ledger, id);
     }

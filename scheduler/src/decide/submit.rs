@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proto::client::{MAX_TASKS, Refusal};
 use proto::event::Event;
-use proto::ids::{JobId, SubmissionId, TaskNumber};
+use proto::ids::{JobId, SubmissionId, TaskId, TaskNumber};
 use proto::model::job::{Env, JobRow, JobSpec, JobState};
 use proto::model::owner::{Caller, Role};
 use proto::model::task::{TaskRow, TaskSpec};
@@ -13,7 +13,7 @@ use proto::stored::FIRST_TASK;
 
 use super::check::{check_job, check_task};
 use super::depend::check_dependencies;
-use super::job::{Found, live_job};
+use super::job::{Found, live_job, may_act_as_owner};
 use super::ledger::Ledger;
 use crate::cluster::{Cluster, Standing};
 use crate::input::{Answer, StoredJob};
@@ -110,6 +110,7 @@ pub(super) fn add(
 ) -> Result<Answer, Refusal> {
     refuse_nodes(caller)?;
     let found = Found::new(ledger.cluster, caller, id, stored)?;
+    may_act_as_owner(caller, found.job, "add tasks to")?;
     if let Some(row) = ledger.cluster.submission(submission) {
         return match row.first_task {
             Some(first) if row.job == id => Ok(Answer::Added {
@@ -127,9 +128,12 @@ pub(super) fn add(
     check_room(ledger.cluster, back + steps(tasks))?;
     let first = found.job.next_task;
     let depend = tasks.iter().any(|task| !task.depends_on.is_empty());
+    // Names that are not there yet may come before the job goes into the queue.
     if depend && found.job.state != JobState::Configuring {
         let all: Vec<&TaskSpec> = one_of_each(found.tasks()).map(|row| &row.spec).collect();
         check_dependencies(tasks.iter(), all.iter().copied().chain(tasks))?;
+    }
+    if depend {
         refuse_broken(&found, tasks)?;
     }
     if let Some(event) = revived {
@@ -196,7 +200,7 @@ pub(super) fn put_into_queue(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId
     check_job(caller, cluster, &job.spec)?;
     for task in one_of_each(cluster.tasks_of(id)) {
         check_task(cluster, caller, &job.spec, &task.spec)
-            .map_err(|refusal| told_for(&format!("task {}", task.id.number), refusal))?;
+            .map_err(|refusal| told_for(&format!("task {}", TaskId::new(id, task.id.number)), refusal))?;
     }
     let specs: Vec<&TaskSpec> = one_of_each(cluster.tasks_of(id)).map(|row| &row.spec).collect();
     check_dependencies(specs.iter().copied(), specs.iter().copied())?;

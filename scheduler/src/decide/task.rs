@@ -8,7 +8,7 @@ use proto::ids::TaskId;
 use proto::model::owner::Caller;
 use proto::model::task::{TaskOutcome, TaskRow, TaskState};
 
-use super::cancel::{being_stopped, refuse_message};
+use super::cancel::{being_stopped, hurry, refuse_message};
 use super::job::{Found, live_job};
 use super::ledger::Ledger;
 use crate::cluster::Cluster;
@@ -82,10 +82,9 @@ pub(super) fn cancel(
                 push_stop(ledger, task, TaskOutcome::Canceled, force);
                 stopped += 1;
             }
-            TaskState::Stopping { ref outcome, .. } if force && is_polite(ledger.cluster, task) => {
-                push_stop(ledger, task, outcome.clone(), force);
-                stopped += 1;
-            }
+            TaskState::Stopping {
+                attempt, ref outcome, ..
+            } if hurry(ledger, attempt, outcome, force) => stopped += 1,
             TaskState::Stopping { .. } | TaskState::Ended { .. } => over += 1,
         }
     }
@@ -129,16 +128,6 @@ fn push_stop(ledger: &mut Ledger<'_>, task: &TaskRow, outcome: TaskOutcome, forc
             again: false,
         });
     }
-}
-
-/// Whether a task that is being stopped has a grace period.
-fn is_polite(cluster: &Cluster, task: &TaskRow) -> bool {
-    use proto::model::attempt::AttemptPhase;
-    let attempt = task.state.attempt().and_then(|id| cluster.attempt(id));
-    matches!(
-        attempt.map(|row| row.phase),
-        Some(AttemptPhase::Stopping { force: false, .. })
-    )
 }
 
 fn told(ids: &[TaskId], stopped: usize, over: usize) -> Vec<String> {

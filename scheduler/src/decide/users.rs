@@ -103,7 +103,7 @@ pub(super) fn remove(ledger: &mut Ledger<'_>, name: &UserName) -> Result<Answer,
 }
 
 pub(super) fn revoke(ledger: &mut Ledger<'_>, caller: &Caller, name: &UserName, key: &str) -> Result<Answer, Refusal> {
-    require_self(caller, name, "take back credentials of others")?;
+    require_self(ledger.cluster, caller, name, "take back credentials of others")?;
     let row = known(ledger.cluster, name)?;
     let key = key.to_ascii_lowercase();
     if key.len() < MIN_KEY_DIGITS || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -127,12 +127,19 @@ pub(super) fn revoke(ledger: &mut Ledger<'_>, caller: &Caller, name: &UserName, 
                 name: name.clone(),
                 key: one.key,
             });
-            let note = format!(
+            let mut notes = vec![format!(
                 "the credential {} of '{name}'{} is void",
                 short(one.key),
                 from(&one.host)
-            );
-            Ok(Answer::Notes(vec![note]))
+            )];
+            if row
+                .login
+                .as_ref()
+                .is_some_and(|token| token.expires_at > ledger.now.wall)
+            {
+                notes.push(format!("the login token of '{name}' that was not used yet is void too"));
+            }
+            Ok(Answer::Notes(notes))
         }
         several => Err(invalid(
             format!("{} of '{name}' begin with {key}", counted(several.len(), "key")),
@@ -159,7 +166,7 @@ pub(super) fn make_login(
     name: &UserName,
     token: &LoginToken,
 ) -> Result<Answer, Refusal> {
-    require_self(caller, name, "make tokens for others")?;
+    require_self(ledger.cluster, caller, name, "make tokens for others")?;
     let row = known(ledger.cluster, name)?;
     if token.expires_at <= ledger.now.wall {
         return Err(invalid(
@@ -236,9 +243,12 @@ fn printable(host: &str) -> String {
         .collect()
 }
 
-/// Users act for themselves, administrators for all.
-fn require_self(caller: &Caller, name: &UserName, what: &str) -> Result<(), Refusal> {
-    if caller.role != Role::Node && caller.owner.name == name.as_str() {
+/// Users act for themselves, administrators for all. Another account under the name of a user is not that user.
+fn require_self(cluster: &Cluster, caller: &Caller, name: &UserName, what: &str) -> Result<(), Refusal> {
+    let is_self = caller.role != Role::Node
+        && caller.owner.name == name.as_str()
+        && cluster.user(name).is_none_or(|row| row.uid == caller.owner.uid);
+    if is_self {
         return Ok(());
     }
     require(caller, Role::Administrator, what)

@@ -28,6 +28,7 @@ impl Checker {
         for event in events {
             self.see_one(event);
         }
+        self.course.expect_going();
     }
 
     fn see_one(&mut self, event: &Event) {

@@ -1,7 +1,8 @@
 //! The course of jobs, as events tell it, for the checker: nothing starts of a job that is in configuration, held or over;
-//! nothing starts before what it depends on; a task that ended well never runs again, and a job ends with all its tasks.
+//! nothing starts before what it depends on; a task that ended well never runs again; a job ends with all its tasks, and
+//! none waits for what can never be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::event::Event;
 use proto::ids::{JobId, TaskId, TaskNumber};
@@ -151,6 +152,27 @@ impl Course {
     pub(crate) fn task(&self, id: TaskId) -> (&JobSpec, &TaskSpec) {
         let job = &self.jobs[&id.job];
         (&job.spec, &job.tasks[&id].0)
+    }
+
+    /// After a round: what is in the queue has something that can still happen to it.
+    pub(crate) fn expect_going(&self) {
+        let in_queue = self.jobs.iter().filter(|(_, job)| !job.over && !job.configuring);
+        for (id, job) in in_queue {
+            let goes_on = job.spec.run_until_canceled || job.tasks.values().any(|(_, state)| !is_over(*state));
+            assert!(goes_on, "all tasks of job {id} are over, and it is not");
+            if job.spec.run_dependents_of_failed {
+                continue;
+            }
+            let bad = job.tasks.values().filter(|(_, state)| *state == State::Bad);
+            let bad: BTreeSet<&String> = bad.map(|(spec, _)| &spec.name).collect();
+            let mut waiting = job.tasks.iter().filter(|(_, (_, state))| *state == State::Waits);
+            let stuck = waiting.find(|(_, (spec, _))| spec.depends_on.iter().any(|name| bad.contains(name)));
+            assert!(
+                stuck.is_none(),
+                "task {:?} can never start",
+                stuck.map(|(task, _)| task)
+            );
+        }
     }
 
     /// Every job is over, but those that may stay in configuration.

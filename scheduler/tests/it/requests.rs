@@ -2,8 +2,8 @@
 
 use proto::client::{MAX_TASKS, RefusalCode};
 use proto::ids::{NodeId, NodeName, PoolName, SubmissionId};
-use proto::model::job::{JobKind, JobSpec};
-use proto::model::owner::Role;
+use proto::model::job::{JobChange, JobKind, JobSpec};
+use proto::model::owner::{Caller, Role};
 use proto::model::sweep::Sweep;
 use proto::model::task::{Interactive, MAX_COMMAND_BYTES, Request, TaskSpec};
 use proto::stored::TokenRow;
@@ -168,6 +168,20 @@ fn tokens_end_and_are_counted() {
 }
 
 #[test]
+fn a_node_says_no_more_of_itself_than_can_be_kept() {
+    let mut world = World::new(Settings::default());
+    let node = world.join("n1", "default", &[]);
+    let mut long = hello("n1", 4, 1);
+    long.inventory.os = "x".repeat(1 << 20);
+    let attempt = Input::NodeUp {
+        node,
+        key: world.cluster.node(node).and_then(|row| row.key).expect("its key"),
+        hello: Box::new(long),
+    };
+    refused(&mut world, &attempt, "too long to be kept");
+}
+
+#[test]
 fn a_hello_must_be_that_of_its_certificate() {
     let mut world = World::new(Settings::default());
     let node = world.join("n0", "local", &[]);
@@ -245,5 +259,45 @@ fn what_tasks_carry_is_bounded() {
     ];
     for (input, says) in cases {
         refused(&mut world, &input, says);
+    }
+}
+
+#[test]
+fn what_runs_in_somebodys_name_is_said_by_them() {
+    let mut world = World::new(Settings::default());
+    world.join("n1", "default", &[]);
+    let with_role = |name: &str, role| Caller { role, ..user(name) };
+    let add = |caller: Caller, job| Input::AddTasks {
+        caller,
+        submission: SubmissionId(7),
+        job,
+        tasks: vec![TaskSpec::of_command(vec!["id".to_owned()])],
+        stored: None,
+    };
+    let set = |caller: Caller, job| Input::ModifyJob {
+        caller,
+        job,
+        change: Box::new(JobChange {
+            env: [("LD_PRELOAD".to_owned(), Some("x.so".to_owned()))].into(),
+            ..JobChange::default()
+        }),
+    };
+    for (owner, number) in [(root(), 11), (user("ann"), 12)] {
+        let job = world.next_job();
+        let new = Input::NewJob {
+            caller: owner,
+            submission: SubmissionId(number),
+            job: Box::default(),
+        };
+        world.round(&new).answer.expect("no refusal");
+        for attempt in [add, set].map(|make| make(with_role("otto", Role::Operator), job)) {
+            refused(&mut world, &attempt, "it would run as");
+        }
+        let by_administrator = set(with_role("eve", Role::Administrator), job);
+        if number == 11 {
+            refused(&mut world, &by_administrator, "it would run as 'root'");
+        } else {
+            world.round(&by_administrator).answer.expect("no refusal");
+        }
     }
 }

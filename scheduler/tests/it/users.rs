@@ -232,7 +232,7 @@ fn credentials_are_renewed_bounded_and_revoked_at_once() {
         "'ann' has no credential with the key 00000201",
     );
     let notes = done(&mut world, &revoke(user("ann"), "00000200"));
-    assert_eq!(notes, ["the credential 00000200 of 'ann' from laptop[2J is void"]);
+    assert_eq!(notes[0], "the credential 00000200 of 'ann' from laptop[2J is void");
     assert!(world.cluster.user_of_key(key(2 << 8)).is_none());
 
     world.restart();
@@ -332,4 +332,33 @@ fn events_of_users_that_are_gone_change_nothing() {
     assert!(world.cluster.user_of_key(key(1)).is_none());
     assert_eq!(world.cluster.users().len(), 0);
     world.cluster.check().expect("invariants hold");
+}
+
+#[test]
+fn a_name_alone_makes_nobody_the_user() {
+    let mut world = World::new(Settings::default());
+    done(&mut world, &add("ann", 7, Role::User));
+    let other = offer(user("ann"), "ann", token(&world, "t1", 60));
+    refused(&mut world, &other, "'ann' may not make tokens for others");
+}
+
+#[test]
+fn a_key_that_is_taken_back_takes_along_the_token_that_it_may_have_made() {
+    let mut world = World::new(Settings::default());
+    done(&mut world, &add("ann", 1097, Role::User));
+    let offered = offer(root(), "ann", token(&world, "t1", 60));
+    done(&mut world, &offered);
+    let first = login(&world, "t1", 1);
+    in_as(&mut world, &first);
+    let offered = offer(user("ann"), "ann", token(&world, "t2", 60));
+    done(&mut world, &offered);
+    let revoke = Input::RevokeCredential {
+        caller: root(),
+        user: name("ann"),
+        key: key(1).to_string(),
+    };
+    let notes = done(&mut world, &revoke);
+    assert!(notes[1].contains("is void too"), "{notes:?}");
+    let back = login(&world, "t2", 2);
+    refused(&mut world, &back, "does not know the login token");
 }

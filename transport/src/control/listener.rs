@@ -139,6 +139,32 @@ impl Pending {
         SocketAddr::new(address.ip().to_canonical(), address.port())
     }
 
+    /// Has a peer that has not shown yet that it is at its address show that: it comes back with what is sent there.
+    /// One that has is given back.
+    #[must_use]
+    pub fn prove_address(self) -> Option<Self> {
+        let Self {
+            incoming,
+            config,
+            authority,
+        } = self;
+        if incoming.remote_address_validated() {
+            return Some(Self {
+                incoming,
+                config,
+                authority,
+            });
+        }
+        // The only error gives one back that has shown it, and that was asked.
+        let _ = incoming.retry();
+        None
+    }
+
+    /// Turns the peer away; it may try again.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+
     /// Brings the connection through its handshake.
     ///
     /// # Errors

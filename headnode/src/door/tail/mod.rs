@@ -17,15 +17,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proto::client::{Output, OutputPart, Refusal, RefusalCode, Reply};
-use proto::control::FollowFrom;
+use proto::control::{FollowFrom, Piece};
 use proto::ids::{AttemptId, NodeId, NodeName, Sequence, TaskId};
+use proto::model::owner::Caller;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Door;
 use super::answer::TailWish;
 use super::line::Line;
+use super::places::Place;
 use super::refusal::{ending, refused};
 use crate::view;
 use plan::{Opening, Plan, Step};
@@ -40,13 +42,15 @@ const PARTS_AHEAD: usize = 4;
 struct Tail<'a> {
     door: &'a Door,
     wish: TailWish,
+    /// Of whoever follows.
+    uid: u32,
     /// The tasks and sweeps that are followed; all when it is empty.
     asked: BTreeSet<TaskId>,
     plan: Plan,
     /// Up to where the view was looked at.
     seen: Sequence,
     /// For the tasks that are kept in mind.
-    room: SemaphorePermit<'a>,
+    room: Place<'a>,
     queue: (mpsc::Sender<News>, mpsc::Receiver<News>),
     /// Ended with this value.
     sources: JoinSet<()>,
@@ -58,10 +62,10 @@ impl Door {
         W: AsyncWrite + Unpin + Send,
         R: AsyncRead + Unpin + Send,
     {
-        let Ok(_place) = self.bounds.tails.try_acquire() else {
+        let Some(_place) = self.bounds.tails.take(line.who.owner.uid, line.who.role) else {
             let refusal = refused(
                 RefusalCode::Busy,
-                "too many outputs are followed at once",
+                "too many outputs are followed at once, by you or by all together",
                 "try again later, or read the end of a task's output with 'task view'",
             );
             return line.tell(&Reply::Refused(refusal)).await;
@@ -86,8 +90,9 @@ impl Door {
         let mut plan = Plan::new(wish.from, wish.follow, !wish.tasks.is_empty());
         plan.begin(stages.is_over, &stages.tasks);
         Ok(Tail {
-            room: self.room_for(plan.tasks())?,
+            room: self.room_for(&line.who, plan.tasks())?,
             door: self,
+            uid: line.who.owner.uid,
             asked: wish.tasks.iter().copied().collect(),
             wish,
             plan,
@@ -97,16 +102,18 @@ impl Door {
         })
     }
 
-    fn room_for(&self, tasks: usize) -> Result<SemaphorePermit<'_>, Refusal> {
-        let count = u32::try_from(tasks).unwrap_or(u32::MAX);
-        self.bounds.tailed_tasks.try_acquire_many(count).map_err(|_| {
-            refused(
-                RefusalCode::Busy,
-                format!("the output of {tasks} more tasks cannot be followed now"),
-                "name some of the tasks, or try again later",
-            )
-        })
+    fn room_for(&self, who: &Caller, tasks: usize) -> Result<Place<'_>, Refusal> {
+        let room = self.bounds.tailed_tasks.take_many(who.owner.uid, who.role, tasks);
+        room.ok_or_else(|| no_room_for(tasks))
     }
+}
+
+fn no_room_for(tasks: usize) -> Refusal {
+    refused(
+        RefusalCode::Busy,
+        format!("the output of {tasks} more tasks cannot be followed now"),
+        "name some of the tasks, or try again later",
+    )
 }
 
 fn check(wish: &TailWish) -> Result<(), Refusal> {
@@ -191,7 +198,7 @@ impl Tail<'_> {
     fn open(&mut self, opening: Opening) {
         let source = Source {
             links: Arc::clone(&self.door.links),
-            turns: self.door.bounds.turns.of(opening.node),
+            turns: self.door.bounds.turns.of(opening.node, self.uid),
             name: self.name(opening.node),
             follow: self.wish.follow,
             to: self.queue.0.clone(),
@@ -229,7 +236,13 @@ impl Tail<'_> {
         R: AsyncRead + Unpin + Send,
     {
         match news {
-            News::Part(output) => line.stream(&Reply::Output(output)).await,
+            News::Part(mut output) => {
+                // The rank's own node, not that which keeps the file.
+                if let OutputPart::Piece(Piece { on: Some(node), .. }) = &output.part {
+                    output.node = self.name(*node);
+                }
+                line.stream(&Reply::Output(output)).await
+            }
             News::Closed {
                 task,
                 outcome,
@@ -247,6 +260,7 @@ impl Tail<'_> {
 
     /// What has become of the job since it was looked at.
     async fn look<W, R>(&mut self, line: &Line<W, R>) -> Result<(), Refusal> {
+        line.check(&self.door.view)?;
         if !self.wish.follow {
             return Ok(());
         }
@@ -266,6 +280,8 @@ impl Tail<'_> {
                 let covers =
                     |task: TaskId| asked.contains(&task) || asked.contains(&TaskId::new(task.job, task.number));
                 stages.tasks.retain(|now| asked.is_empty() || covers(now.task));
+                // The end of the job is news of its own. Seen here, it could come before the ends of its other tasks.
+                stages.is_over = self.plan.job_is_over();
                 stages
             }
             None => {
@@ -278,9 +294,9 @@ impl Tail<'_> {
         // What happened between the news and the stages is seen again, which does no harm.
         self.seen = now;
         self.plan.see_job(stages.is_over, &stages.tasks);
-        let more = self.plan.tasks().saturating_sub(self.room.num_permits());
-        if more > 0 {
-            self.room.merge(self.door.room_for(more)?);
+        let more = self.plan.tasks().saturating_sub(self.room.count());
+        if more > 0 && !self.room.grow(more, line.who.role) {
+            return Err(no_room_for(more));
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ use proto::ids::{AttemptId, NodeId, TaskId};
 
 use crate::view::{Stage, TaskStage};
 
-/// The most streams of one follower.
-const MAX_OPEN: usize = 256;
+/// The most streams of one follower. All may be on one node, which takes no more of them for one account.
+const MAX_OPEN: usize = super::source::MAX_FOLLOWED_OF_ONE;
 
 /// How long the node of a task that is over is waited for; that of one that runs is waited for without end.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -156,6 +156,11 @@ impl Plan {
     /// How many tasks are kept in mind.
     pub(super) fn tasks(&self) -> usize {
         self.tracks.len()
+    }
+
+    /// Whether the job was over when it was looked at last.
+    pub(super) const fn job_is_over(&self) -> bool {
+        self.job_is_over
     }
 
     /// The job as it was at the beginning: its tries so far are told from where the follower said.

@@ -12,7 +12,7 @@ use proto::client::{Output, OutputPart};
 use proto::control::{FollowReply, FollowRequest, MAX_PIECE_BYTES, NodeRequest, Piece};
 use proto::ids::{NodeId, NodeName, TaskId};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use transport::control::{Connection, StreamReader, StreamWriter};
 
@@ -21,6 +21,9 @@ use crate::nodes::Links;
 
 /// Streams that follow output on one node; the rest of the 320 that a node takes is for files, input and trials.
 const MAX_FOLLOWED_OF_NODE: usize = 256;
+
+/// How many of them one account may have.
+pub(super) const MAX_FOLLOWED_OF_ONE: usize = 192;
 
 /// How long a turn on a busy node is waited for.
 const TURN_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,22 +40,48 @@ const STALL: Duration = Duration::from_millis(100);
 /// What a reply has beside its piece.
 const OVERHEAD_BYTES: usize = 4096;
 
-/// Turns to follow output, by node.
+/// Turns to follow output, by node, and there by account.
 #[derive(Debug, Default)]
 pub(in crate::door) struct Turns {
-    /// Guards the table for one look-up. It has one entry per node that is followed.
-    nodes: Mutex<BTreeMap<NodeId, Arc<Semaphore>>>,
+    /// Guards the table for one look-up. It has one entry per node that is followed, and one per account there.
+    table: Mutex<TurnTable>,
+}
+
+/// By node and account; without one, of all together.
+type TurnTable = BTreeMap<(NodeId, Option<u32>), Arc<Semaphore>>;
+
+/// Those of one account on one node.
+#[derive(Debug)]
+pub(super) struct NodeTurns {
+    of_account: Arc<Semaphore>,
+    of_all: Arc<Semaphore>,
 }
 
 impl Turns {
-    pub(super) fn of(&self, node: NodeId) -> Arc<Semaphore> {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn of(&self, node: NodeId, uid: u32) -> NodeTurns {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // What no source holds has all its turns.
-        nodes.retain(|_, turns| Arc::strong_count(turns) > 1);
-        let turns = nodes
-            .entry(node)
-            .or_insert_with(|| Arc::new(Semaphore::new(MAX_FOLLOWED_OF_NODE)));
-        Arc::clone(turns)
+        table.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let mut turns = |uid, most| {
+            Arc::clone(
+                table
+                    .entry((node, uid))
+                    .or_insert_with(|| Arc::new(Semaphore::new(most))),
+            )
+        };
+        NodeTurns {
+            of_account: turns(Some(uid), MAX_FOLLOWED_OF_ONE),
+            of_all: turns(None, MAX_FOLLOWED_OF_NODE),
+        }
+    }
+}
+
+impl NodeTurns {
+    /// The account's own first: who has used up theirs stands in nobody's way.
+    async fn take(&self) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = Arc::clone(&self.of_account).acquire_owned().await.ok()?;
+        let common = Arc::clone(&self.of_all).acquire_owned().await.ok()?;
+        Some([own, common])
     }
 }
 
@@ -74,7 +103,7 @@ pub(super) enum News {
 /// One try.
 pub(super) struct Source {
     pub(super) links: Arc<Links>,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) turns: NodeTurns,
     pub(super) opening: Opening,
     pub(super) name: NodeName,
     pub(super) follow: bool,
@@ -123,9 +152,9 @@ impl Source {
             let Some(connection) = self.links.connection(self.opening.node) else {
                 return Stop::Trouble(format!("node {}, which has the output, is not connected", self.name));
             };
-            let Ok(Ok(turn)) = timeout(TURN_DEADLINE, self.turns.clone().acquire_owned()).await else {
+            let Ok(Some(turn)) = timeout(TURN_DEADLINE, self.turns.take()).await else {
                 return Stop::Trouble(format!(
-                    "{MAX_FOLLOWED_OF_NODE} outputs of node {} are followed already, which is the most",
+                    "{MAX_FOLLOWED_OF_NODE} outputs of node {} are followed already, or {MAX_FOLLOWED_OF_ONE} by you, which is the most",
                     self.name
                 ));
             };
@@ -190,7 +219,7 @@ impl Source {
     }
 
     async fn tell_piece(&mut self, piece: Piece, slot: &mut Option<Slot>) -> Option<Stop> {
-        let (file, end) = (piece.file, piece.offset + piece.bytes.len() as u64);
+        let (file, end) = (piece.file, piece.offset.saturating_add(piece.bytes.len() as u64));
         match self.tell(OutputPart::Piece(piece), slot).await {
             Ok(()) => {
                 self.opening.place.told(file, end);

@@ -236,7 +236,7 @@ pub const GLOBAL: &[OptionSpec] = &[
         "output",
         Value::Text("FORM"),
         &[],
-        "table, wide, json, quiet (ids only), or fields: '{id} {status}'",
+        "table, wide, list, json, quiet (ids only), or fields: '{id} {status}'",
     )
     .short("o"),
     built(

@@ -59,10 +59,10 @@ fn what_runs_goes_first_and_the_rest_waits_for_places() {
     tasks.push(task(301, Stage::Running, 301));
     plan.begin(false, &tasks);
     let opened = steps(&mut plan);
-    assert_eq!(opened.len(), 256);
+    assert_eq!(opened.len(), MAX_OPEN);
     assert_eq!(opened[0], "open 1.301/301 Start");
     plan.closed(id(1), Outcome::Drained, Place::default(), Instant::now());
-    assert_eq!(steps(&mut plan), ["end 1.1/1", "open 1.256/256 Start"]);
+    assert_eq!(steps(&mut plan), ["end 1.1/1", "open 1.192/192 Start"]);
 }
 
 #[test]
@@ -176,6 +176,7 @@ fn places_resume_and_take_away_what_was_told() {
         offset,
         bytes: text.as_bytes().to_vec(),
         rank: None,
+        on: None,
     };
     assert_eq!(place.unseen(piece(10, "0123456789")), None);
     assert_eq!(place.unseen(piece(18, "89ab")), Some(piece(20, "ab")));
