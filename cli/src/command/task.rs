@@ -13,9 +13,10 @@ use super::job::{of_each_job, refused, together};
 use super::select::{self, Of, Pages};
 use super::{Door, show, submit};
 use crate::answer::{Answer, Names, SweepLine, TaskLine, TaskPage};
+use crate::args::UsageError;
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
-use crate::render::{Labels, Live, Look, Seen};
+use crate::render::{Form, Labels, Live, Look, Seen};
 use crate::request::{JobPick, Picked, TailRequest, TaskCommand, TaskListing, TaskPick};
 
 /// Of each file of a task: several times what is shown, and all of any table.
@@ -35,6 +36,11 @@ pub(super) async fn run(command: TaskCommand, look: &Look, door: &Door) -> Resul
     match command {
         TaskCommand::List(listing) => list(&listing, look, door).await,
         TaskCommand::View { tasks, all } => view_all(&tasks, all, door).await,
+        TaskCommand::Tail(_) if matches!(look.form, Form::Json | Form::Fields(_)) => Err(UsageError::NotYet {
+            what: "another form than the output itself, for 'task tail',".to_owned(),
+            instead: "'task view JOB.TASK -o json' has the ends of both files",
+        }
+        .into()),
         TaskCommand::Tail(request) => tail(&request, door).await,
         TaskCommand::Attach(pick) => attach_to(pick, door).await,
         TaskCommand::Cancel { tasks, force, message } => {
