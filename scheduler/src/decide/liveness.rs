@@ -9,12 +9,13 @@ use proto::event::Event;
 use proto::ids::{KeyHash, NodeId};
 use proto::model::attempt::{AttemptPhase, AttemptRow};
 use proto::model::node::{Inventory, Liveness, NodeRow};
-use proto::model::task::AttemptOutcome;
+use proto::model::task::{AttemptOutcome, TaskState};
 use proto::units::Timestamp;
 
 use super::attempt::{adopt, end_without};
 use super::ledger::Ledger;
 use crate::action::Action;
+use crate::cluster::Cluster;
 use crate::refusal::{forbidden, invalid, not_found};
 
 /// The most cores that a node may say it has; slots are counted in 32 bits over many nodes.
@@ -161,6 +162,18 @@ pub(super) fn lose(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: NodeId, 
     }
 }
 
+/// Whether the attempt's task is to be tried again although the node was not told to end its part by itself: then silence
+/// is not enough, and the part is held until the node comes back, starts anew or is removed.
+fn needs_proof(cluster: &Cluster, attempt: &AttemptRow, node: NodeId) -> bool {
+    let again = match cluster.task(attempt.task).map(|task| &task.state) {
+        Some(TaskState::Queued) => attempt.phase == AttemptPhase::Releasing,
+        // Without the primary's word the task is not tried again anyway.
+        Some(TaskState::Stopping { again, .. }) => *again && attempt.primary() != Some(node),
+        _ => false,
+    };
+    again && !attempt.rerunnable
+}
+
 pub(super) fn heard(ledger: &mut Ledger<'_>, node: NodeId) {
     match ledger.cluster.node(node).map(|row| row.liveness) {
         Some(Liveness::Suspect { .. }) => ledger.push(Event::NodeReturned {
@@ -204,7 +217,11 @@ pub(super) fn tick(ledger: &mut Ledger<'_>) {
         if silence >= settings.lost_after {
             ledger.push(Event::NodeLost { node, at });
             let reason = format!("did not answer for {}", settings.lost_after);
-            for attempt in ledger.cluster.attempts_on(node) {
+            let cluster = ledger.cluster;
+            for attempt in cluster
+                .attempts_on(node)
+                .filter(|attempt| !needs_proof(cluster, attempt, node))
+            {
                 lose(ledger, attempt, node, &reason);
             }
         } else if up && silence >= settings.suspect_after {

@@ -43,7 +43,7 @@ impl Budget {
     /// The need with what is left as its most; none when that is too little for it. Where job and task count in other
     /// units, the bound is looked at when nodes have been chosen.
     pub(crate) fn bound(&self, need: Need) -> Option<Need> {
-        if need.measure() != self.measure || need.least == 0 {
+        if self.counts_otherwise(need) || need.least == 0 {
             return Some(need);
         }
         (need.least <= self.left()).then_some(Need {
@@ -57,9 +57,22 @@ impl Budget {
         self.measure == Measure::Nodes && self.left() == 0
     }
 
-    /// Whether a node may be used at all.
-    pub(super) fn admits(&self, place: &Place) -> bool {
-        !self.is_tied() || self.nodes.contains_key(&place.node)
+    /// Whether the bound is in another unit than the need.
+    pub(crate) fn counts_otherwise(&self, need: Need) -> bool {
+        need.measure() != self.measure
+    }
+
+    /// Whether a node may be used at all: the least that the need would take there is within the bound.
+    pub(super) fn admits(&self, place: &Place, need: Need) -> bool {
+        let measure = need.measure();
+        let least = match measure {
+            Measure::Nodes => place.free,
+            Measure::Slots | Measure::Sockets => {
+                need.least.saturating_mul(place.slots_per_unit(measure)).min(place.free)
+            }
+        };
+        let affordable = !self.counts_otherwise(need) || self.cost(place, least) <= self.left();
+        affordable && (!self.is_tied() || self.nodes.contains_key(&place.node))
     }
 
     /// Whether these parts may be taken too.

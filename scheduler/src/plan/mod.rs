@@ -204,15 +204,20 @@ impl<'a> Pass<'a> {
         let tenant = job.tenant(shape.alone);
         let mut lanes = self.take_lanes(job, need.measure());
         let places = &self.places;
-        let admits = |place: &Place| place.occupancy.admits(tenant) && budget.is_none_or(|budget| budget.admits(place));
-        let found = lanes
-            .iter_mut()
-            .find_map(|lane| choose::choose(lane, (self.cluster, job.class), places, need, admits));
+        let mut choose = |admits: &dyn Fn(&Place) -> bool| {
+            lanes
+                .iter_mut()
+                .find_map(|lane| choose::choose(lane, (self.cluster, job.class), places, need, admits))
+        };
+        let open = |place: &Place| place.occupancy.admits(tenant);
+        let found = choose(&|place| open(place) && budget.is_none_or(|budget| budget.admits(place, need)));
         let found = match (found, budget) {
             (Some(parts), Some(budget)) if !budget.affords(&parts, places) => Search::OverBudget,
             (Some(parts), _) => Search::Found(parts),
             // It may use nodes of its own job only: others must not wait for these.
             (None, Some(budget)) if budget.is_tied() => Search::OverBudget,
+            // Likewise when nodes are free and only its own bound forbids them.
+            (None, Some(budget)) if budget.counts_otherwise(need) && choose(&open).is_some() => Search::OverBudget,
             (None, _) => Search::Full,
         };
         self.lanes.insert((job.class_id, need.measure()), lanes);
