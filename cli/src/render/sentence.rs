@@ -79,7 +79,8 @@ fn hold(why: &Why, held: &Hold) -> String {
             let most = units.max.map(|most| format!(", {most} at most")).unwrap_or_default();
             format!("asks {}, and the job may hold {}{most} at a time", why.asked, units.min)
         }
-        Hold::LastTry => "waits for a node that still holds something of its last try".to_owned(),
+        Hold::LastTry => "waits for a node that still holds something of its last try; when that is gone for good: muster node remove NODE --force"
+            .to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use transport::identity::{Fingerprint, JoinToken};
 
-use crate::head::Head;
+use crate::head::{Head, Node};
 use crate::wait::{alive, until};
 
 /// A host's folder; whatever was started there ends with the test.
@@ -89,16 +89,21 @@ fn arguments<'a>(head: &'a str, token: &'a str) -> Vec<&'a str> {
     all
 }
 
+/// Types the line on the host while the head node lets it in.
+async fn take_in(head: &mut Head, host: &Host, args: &[&str]) -> (Said, Node) {
+    let taking_in = async {
+        head.join().await;
+        head.node().await
+    };
+    tokio::join!(host.run("join", args), taking_in)
+}
+
 #[tokio::test]
 async fn one_line_makes_a_host_a_node_and_one_takes_it_out_again() {
     let (mut head, host) = (Head::patient(), Host::new());
     let (address, token) = (head.address(), head.token());
     let args = arguments(&address, &token);
-    let taking_in = async {
-        head.join().await;
-        head.node().await
-    };
-    let (said, node) = tokio::join!(host.run("join", &args), taking_in);
+    let (said, node) = take_in(&mut head, &host, &args).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!((node.hello.name.as_str(), node.hello.inventory.cores), ("host7", 3));
     assert!(node.hello.inventory.sockets >= 1);
@@ -153,11 +158,7 @@ async fn a_host_that_joined_starts_what_is_missing_without_a_token() {
     let (mut head, host) = (Head::patient(), Host::new());
     let (address, token) = (head.address(), head.token());
     let args = arguments(&address, &token);
-    let taking_in = async {
-        head.join().await;
-        head.node().await
-    };
-    let (said, node) = tokio::join!(host.run("join", &args), taking_in);
+    let (said, node) = take_in(&mut head, &host, &args).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     let agent = host.pid("agent.pid").expect("it runs");
     kill(Pid::from_raw(agent), Signal::SIGKILL).expect("is there");
@@ -175,11 +176,7 @@ async fn an_agent_of_a_unit_waits_for_the_spawner_of_the_other_unit() {
     let (mut head, host) = (Head::patient(), Host::new());
     let (address, token) = (head.address(), head.token());
     let args = arguments(&address, &token);
-    let taking_in = async {
-        head.join().await;
-        head.node().await
-    };
-    let (said, node) = tokio::join!(host.run("join", &args), taking_in);
+    let (said, node) = take_in(&mut head, &host, &args).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     drop(node);
     for name in ["agent.pid", "spawner.pid"] {
@@ -211,11 +208,7 @@ async fn a_removed_host_joins_again_with_a_new_line() {
     let (mut head, host) = (Head::patient(), Host::new());
     let (address, token) = (head.address(), head.token());
     let args = arguments(&address, &token);
-    let taking_in = async {
-        head.join().await;
-        head.node().await
-    };
-    let (said, mut node) = tokio::join!(host.run("join", &args), taking_in);
+    let (said, mut node) = take_in(&mut head, &host, &args).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     let agent = host.pid("agent.pid").expect("it runs");
     node.remove("removed by root").await;
@@ -224,11 +217,7 @@ async fn a_removed_host_joins_again_with_a_new_line() {
     assert_eq!(status.code, Some(1), "{status:?}");
     assert!(status.out.contains("removed by root"), "{}", status.out);
 
-    let taking_in = async {
-        head.join().await;
-        head.node().await
-    };
-    let (said, _node) = tokio::join!(host.run("join", &args), taking_in);
+    let (said, _node) = take_in(&mut head, &host, &args).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("as node 2"), "{}", said.out);
 }

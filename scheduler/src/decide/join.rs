@@ -118,7 +118,10 @@ pub(super) fn join(
         // Its hello would prove that all it held is gone, and a machine of the same name proves nothing of the kind.
         return Err(wrong_state(
             format!("the node '{name}' still holds {}", counted(held, "task")),
-            "give this one another name with --name, or join again when the old one has been given up as lost",
+            format!(
+                "give this one another name with --name, or, when the old one is gone for good, take it out first: \
+                 muster node remove {name} --force"
+            ),
         ));
     }
     // A node that lost its folder keeps its number: what it held is settled by its hello.
