@@ -5,15 +5,18 @@ mod work;
 
 use std::path::PathBuf;
 
-use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
+use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView, UserUse};
 use proto::ids::{JobId, NodeId, NodeName, TaskId};
 use proto::model::job::{JobOutcome, JobRow, JobState};
+use proto::model::limits::Limits;
+use proto::model::schedule::ScheduleRow;
 use proto::model::task::TaskRow;
 use proto::model::why::Why;
 use proto::units::Timestamp;
 
 pub use cluster::{Check, ClusRan, ClusterAnswer, JoinLine, LoginToken, Ran, SettingsAnswer, Verdict, Who};
-pub use work::{Refused, Rehearsed, Shown, SweepLine, TaskLine, TaskPage, span};
+pub use work::{Refused, Rehearsed, Shown, Subject, SweepLine, TaskLine, TaskPage, span};
+pub(crate) use work::{instances, untouched};
 
 use crate::exit::Exit;
 
@@ -32,6 +35,8 @@ pub enum Answer {
         like: Option<JobId>,
         /// Whether this submission had been answered before.
         repeated: bool,
+        /// What is probably meant otherwise than it was written.
+        remarks: Vec<String>,
     },
     /// `job add`
     Added {
@@ -67,9 +72,20 @@ pub enum Answer {
         more: bool,
         /// Where they were looked for.
         among: Among,
+        /// Why the first of them that wait do so, as far as the head node says it.
+        whys: Vec<Why>,
     },
     /// `job view`
     Job(Box<JobRow>),
+    /// `job view` of a job that has preparation or release tasks.
+    JobOnNodes {
+        /// The job.
+        job: Box<JobRow>,
+        /// Those tasks, one for each node.
+        tasks: Vec<TaskRow>,
+        /// Names of the nodes.
+        names: Names,
+    },
     /// `job wait`, when the job is over.
     Waited(Box<JobRow>),
     /// `job why`
@@ -78,6 +94,8 @@ pub enum Answer {
         job: Box<JobRow>,
         /// The reason; none when nothing of it waits.
         why: Option<Box<Why>>,
+        /// Names of the nodes that it mentions.
+        names: Names,
     },
     /// `task list`
     Tasks(TaskPage),
@@ -98,6 +116,12 @@ pub enum Answer {
     Nodes(Vec<NodeView>),
     /// `node view`
     Node(Box<NodeView>),
+    /// `jobschedule list`
+    Schedules(Vec<ScheduleRow>),
+    /// `jobschedule view`
+    Schedule(Box<ScheduleRow>),
+    /// `muster limit list`
+    Limits(Box<UserLimitsAnswer>),
     /// `nodegroup list`
     Groups(Vec<GroupView>),
     /// `pool list`
@@ -141,6 +165,15 @@ pub enum Among {
     Live,
     /// Also those that are over.
     All,
+}
+
+/// How much users may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserLimitsAnswer {
+    /// Of everybody who has none of their own.
+    pub each: Limits,
+    /// By name.
+    pub users: Vec<UserUse>,
 }
 
 /// Names of nodes by number.
@@ -210,18 +243,29 @@ pub struct Down {
     pub notes: Vec<String>,
 }
 
+/// Whether a job that is over did what it was to do. Its manager's end, or that of all its tasks, is an end as planned.
+fn went_well(job: &JobRow) -> bool {
+    match &job.state {
+        JobState::Ended { outcome, .. } => match outcome {
+            // Somebody may have finished it, or canceled some of its tasks.
+            JobOutcome::Finished => job.counts.failed == 0 && job.counts.canceled == 0,
+            JobOutcome::Terminated { reason, by } => {
+                let is_planned = matches!(reason.as_str(), "JMComplete" | "AllTasksComplete");
+                by.is_empty() && is_planned && job.counts.failed == 0
+            }
+            JobOutcome::Failed { .. } | JobOutcome::Canceled { .. } => false,
+        },
+        _ => false,
+    }
+}
+
 impl Answer {
     /// The exit code that tells the answer.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Waited(job) => match &job.state {
-                JobState::Ended {
-                    outcome: JobOutcome::Finished,
-                    ..
-                } => Exit::Ok,
-                _ => Exit::Failed,
-            },
+            Self::Waited(job) if went_well(job) => Exit::Ok,
+            Self::Waited(_) => Exit::Failed,
             Self::Shown(shown) => shown.exit(),
             // The first that is not well: what follows it is often its consequence.
             Self::Many(all) => {

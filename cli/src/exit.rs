@@ -128,6 +128,15 @@ pub enum CliError {
     /// A terminal was asked for.
     #[error("-t needs a terminal, and standard input is none; write -i alone to send what comes from there")]
     NoTerminal,
+    /// A job file of which only the job was taken.
+    #[error("job {job} was made without the tasks of its file; 'job delete {job}' takes it away")]
+    WithoutTasks {
+        /// Which.
+        job: proto::ids::JobId,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
     /// Input for a task that takes none.
     #[error("task {task} takes no input, it was submitted without -i and -t; 'task tail -f {task}' shows its output")]
     NotInteractive {
@@ -160,6 +169,7 @@ impl CliError {
             Self::NoRandom(_) | Self::Output(_) | Self::Runtime(_) | Self::Terminal(_) => Exit::Internal,
             Self::Fields(_) | Self::NoTerminal => Exit::Usage,
             Self::NoJobs | Self::NothingMeant => Exit::NotFound,
+            Self::WithoutTasks { source, .. } => source.exit(),
             Self::NotInteractive { .. } => Exit::WrongState,
             Self::Interrupted { .. } => Exit::Interrupted,
         }

@@ -21,6 +21,7 @@ pub mod render;
 pub mod request;
 pub mod script;
 mod terminal;
+pub mod text;
 mod value;
 
 use std::ffi::OsString;
@@ -30,7 +31,9 @@ use args::{Invocation, UsageError};
 use exit::{CliError, Exit};
 use place::Surroundings;
 use render::Zone;
-use request::{ClusterCommand, Command, Globals, Here, JobCommand, TaskCommand, Then};
+use request::{
+    ClusterCommand, Command, Globals, Here, JobCommand, NodeCommand, PoolCommand, ScheduleCommand, TaskCommand, Then,
+};
 use value::Clock;
 
 /// Runs a whole command line, the program's name first, prints, and says how it went.
@@ -76,6 +79,7 @@ fn carry_out(program: &str, words: impl Iterator<Item = OsString>) -> Result<Exi
                     zone: Zone::Local,
                 },
                 script: script::read,
+                file: text::read,
             };
             let command = request::checked(verb, &options, &words, &here)?;
             (act(command, &globals)?, globals.look())
@@ -123,7 +127,9 @@ fn act(command: Command, globals: &Globals) -> Result<Answer, CliError> {
 fn interruption(command: &Command) -> Option<String> {
     Some(match command {
         Command::Cluster(ClusterCommand::ClusRun(_)) => return None,
-        Command::Cluster(ClusterCommand::Events { .. }) => "the cluster goes on".to_owned(),
+        Command::Cluster(ClusterCommand::Events { .. }) | Command::Node(NodeCommand::Watch(_)) => {
+            "the cluster goes on".to_owned()
+        }
         Command::Job(JobCommand::Submit(submission)) if matches!(submission.then, Then::Wait | Then::Attach) => {
             return None;
         }
@@ -133,7 +139,11 @@ fn interruption(command: &Command) -> Option<String> {
         Command::Job(JobCommand::Wait(_) | JobCommand::Watch(_)) => "the jobs go on; 'job cancel' ends them".to_owned(),
         Command::Task(TaskCommand::Tail(_)) => "the tasks go on".to_owned(),
         Command::Job(JobCommand::List { .. } | JobCommand::View(_) | JobCommand::ListTasks(_))
-        | Command::Task(TaskCommand::List(_) | TaskCommand::View { .. }) => "nothing was changed".to_owned(),
+        | Command::Job(JobCommand::Why { .. })
+        | Command::Task(TaskCommand::List(_) | TaskCommand::View { .. })
+        | Command::Node(NodeCommand::List { .. } | NodeCommand::View(_))
+        | Command::Pool(PoolCommand::List | PoolCommand::View(_) | PoolCommand::Limits)
+        | Command::Schedule(ScheduleCommand::List | ScheduleCommand::View(_)) => "nothing was changed".to_owned(),
         Command::Cluster(ClusterCommand::Up(_)) => {
             "what was started runs on; 'muster up' again completes it, 'muster down' stops it".to_owned()
         }

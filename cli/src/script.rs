@@ -144,7 +144,7 @@ fn directive(line: &str) -> Option<&str> {
 }
 
 /// Words as a shell would read them, with quotes and nothing else. None when a quote has no end.
-fn split(text: &str) -> Option<Vec<String>> {
+pub(crate) fn split(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
@@ -164,6 +164,16 @@ fn split(text: &str) -> Option<Vec<String>> {
     }
     words.extend(word);
     quote.is_none().then_some(words)
+}
+
+/// A word that [`split`] reads as it is.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+*^".contains(c));
+    if plain {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -236,5 +246,8 @@ mod tests {
         assert_eq!(words("'open"), None);
         assert_eq!(words("''"), Some(vec![String::new()]));
         assert_eq!(words("  "), Some(vec![]));
+        for word in ["a", "", "two words", "it's", r"a\b", "#x", "\"", "*"] {
+            assert_eq!(words(&quoted(word)), Some(vec![word.to_owned()]), "{word}");
+        }
     }
 }

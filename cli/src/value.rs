@@ -1,15 +1,19 @@
 //! Values of options as people write them, read to types that cannot be wrong. Pure; each refusal says what to type.
 
 mod amount;
+mod exit;
 mod moment;
+mod needs;
 
 use proto::hostlist;
-use proto::ids::{GroupName, NodeName};
+use proto::ids::{GroupName, JobId, NodeName};
 use proto::model::job::{Env, Priority};
 use proto::units::Millis;
 
-pub(crate) use amount::{Amount, amount, cores_span, exit_codes, memory_span, order_by, sweep};
+pub(crate) use amount::{Amount, amount, cores_span, exit_codes, memory, memory_span, order_by, sweep};
+pub(crate) use exit::exit_rule;
 pub(crate) use moment::{Clock, moment_after, moment_before};
+pub(crate) use needs::{command, deallocation, depend_ids, fill, relative_path, resources, retries};
 
 /// HPC Pack's names for priorities.
 const PRIORITIES: [(&str, i32); 5] = [
@@ -77,6 +81,63 @@ pub(crate) enum ValueError {
     /// A moment that is over.
     #[error("that is over; give a moment to come, or now")]
     Over,
+    /// Not the memory of a node.
+    #[error("use a number of MB from 1 to {most}, or 4G, 1T")]
+    Memory {
+        /// The most.
+        most: u64,
+    },
+    /// Not how often a task is run again.
+    #[error("use a whole number from 0 to {most}, or -1 for ever")]
+    Retries {
+        /// The most.
+        most: u32,
+    },
+    /// Not countable resources.
+    #[error("'{part}' is no resource; write NAME:COUNT, several with commas between, for example gpu:1")]
+    Resource {
+        /// The part that is wrong.
+        part: String,
+    },
+    /// Not numbers of tasks.
+    #[error("use numbers and ranges with commas between, for example 1,3,5-9")]
+    TaskIds,
+    /// Not what follows from an end.
+    #[error(
+        "write CODES=ACTION: codes such as 1,5-9, or error (it could not be started), or default; then satisfy or \
+         block, or job:none, job:disable or job:terminate, or both with a comma between"
+    )]
+    Exit,
+    /// Two words on the same kind of end.
+    #[error("it says twice what follows from {what}; say it once")]
+    ExitTwice {
+        /// From what.
+        what: &'static str,
+    },
+    /// More rules than anybody means.
+    #[error("these are too many codes and ranges: {most} are the most")]
+    ExitRules {
+        /// The most.
+        most: usize,
+    },
+    /// A command without its end.
+    #[error("a quote has no end; quotes and backslashes are read as a shell reads them, and nothing else is")]
+    Quote,
+    /// A command without words.
+    #[error("it names no program")]
+    NoCommand,
+    /// A path that leads elsewhere.
+    #[error("'{path}' leads out of the task's directory; write a path below it, without '..'")]
+    Outside {
+        /// As given.
+        path: String,
+    },
+    /// A span that is shorter than anything that is repeated.
+    #[error("it must be at least {least}")]
+    TooShort {
+        /// The least.
+        least: Millis,
+    },
     /// Not a priority.
     #[error(
         "use 0 to 4000, or Lowest, BelowNormal, Normal, AboveNormal or Highest, or one of them with an offset such as Normal+50"
@@ -334,6 +395,25 @@ pub(crate) fn words_of(text: &str, words: &[&'static str]) -> Result<Vec<String>
         Err(ValueError::Empty)
     } else {
         Ok(found)
+    }
+}
+
+/// Numbers of jobs, with commas between.
+pub(crate) fn jobs(text: &str) -> Result<Vec<JobId>, ValueError> {
+    let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let ids = ids.map(str::parse).collect::<Result<Vec<JobId>, _>>()?;
+    if ids.is_empty() {
+        Err(ValueError::Empty)
+    } else {
+        Ok(ids)
+    }
+}
+
+/// A span that is not too short to be repeated.
+pub(crate) fn span_from(text: &str, least: Millis) -> Result<Millis, ValueError> {
+    match span(text)? {
+        span if span < least => Err(ValueError::TooShort { least }),
+        span => Ok(span),
     }
 }
 

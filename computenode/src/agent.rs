@@ -5,6 +5,7 @@
 //!
 //! [`supervisor`]: crate::supervisor
 
+mod errands;
 mod membership;
 mod starts;
 
@@ -44,10 +45,12 @@ use crate::open_files::OpenFiles;
 use crate::probe::Prober;
 use crate::questions::Answers;
 use crate::renewal::Credential;
+use crate::restart::Restarts;
+use crate::retention::Sweeper;
 use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{FromSpawner, ToSpawner};
 use crate::spawner_line::{Connected, Heard, News, SpawnerLine, listen};
-use crate::supervisor::{Command, Supervisor};
+use crate::supervisor::{Command, Failed, Supervisor};
 use crate::{commands, inventory};
 
 /// How many wake-ups may wait; whoever brings more waits.
@@ -97,6 +100,13 @@ enum Wake {
         owner: Owner,
         found: Result<Account, AccountError>,
     },
+    /// What a failed coordination command said last.
+    Explained {
+        failed: Failed,
+        last_line: String,
+    },
+    /// The command that starts this node anew failed.
+    ErrandFailed(String),
 }
 
 impl From<Heard> for Wake {
@@ -121,6 +131,9 @@ impl From<ProxyWanted> for Wake {
 #[derive(Debug)]
 enum Purpose {
     Start(Arc<Kept>),
+    Coordinate(Arc<Kept>),
+    /// Only the folder.
+    Prepare(Arc<Kept>),
     Proxy(ProxyWanted),
 }
 
@@ -176,13 +189,13 @@ async fn run(config: Config, directory: NodeDirectory) -> anyhow::Result<()> {
     };
     let (wakes, waiting) = mpsc::channel(WAKES_AHEAD);
     let credential = member.credential.clone();
-    let attempts = Attempts::new();
     let answers = Answers {
-        files: Files::new(directory.clone(), attempts.clone()),
+        files: Files::new(directory.clone(), Attempts::new()),
         prober: Prober::new(config.address, credential.trust()),
     };
+    let files = answers.files.clone();
     let agent = tokio::select! {
-        agent = Agent::begin(config, directory, open_files, &member, attempts, wakes.clone()) => agent?,
+        agent = Agent::begin(config, directory, open_files, &member, files, wakes.clone()) => agent?,
         () = either(&mut signals) => return Ok(()),
     };
     let link = tokio::spawn(link.run(credential, answers, wakes));
@@ -214,6 +227,11 @@ struct Agent {
     supervisor: Supervisor,
     /// What of it those who serve the head node's questions see.
     attempts: Attempts,
+    /// For reading what users write.
+    files: Files,
+    /// Once it is known what is held.
+    sweeper: Option<Sweeper>,
+    restarts: Restarts,
     launches: Launches<Wake>,
     accounts: Accounts,
     /// By owner; the first one asked, the others wait with it.
@@ -257,7 +275,7 @@ impl Agent {
         directory: NodeDirectory,
         open_files: Option<OpenFiles>,
         member: &Member,
-        attempts: Attempts,
+        files: Files,
         wakes: mpsc::Sender<Wake>,
     ) -> anyhow::Result<Self> {
         let head = config.head.clone();
@@ -265,7 +283,7 @@ impl Agent {
             Some(address) => address,
             None => tokio::task::spawn_blocking(move || address_towards(&head)).await??,
         };
-        let inventory = inventory::take(config.cores);
+        let inventory = inventory::take(config.cores, &config.labels);
         let place = (address, config.peer_port);
         let (launches, peer) = Launches::listen(directory.clone(), member.node, place, wakes.clone())?;
         let facts = NodeFacts {
@@ -284,6 +302,13 @@ impl Agent {
                 .rsplit_once(':')
                 .map_or_else(|| config.head.clone(), |(host, _)| host.to_owned()),
         };
+        let restarts = Restarts::new(
+            directory.clone(),
+            config.restart.clone(),
+            config.name.clone(),
+            &config.settings,
+            config.start(),
+        );
         let mut agent = Self {
             supervisor: Supervisor::new(member.node, config.name.clone(), inventory.core_ids.clone()),
             line: SpawnerLine::new(directory.clone(), open_files, config.await_spawner),
@@ -292,7 +317,10 @@ impl Agent {
             facts,
             inventory,
             peer,
-            attempts,
+            attempts: files.attempts.clone(),
+            files,
+            sweeper: None,
+            restarts,
             launches,
             accounts: Accounts::default(),
             for_accounts: BTreeMap::new(),
@@ -311,6 +339,7 @@ impl Agent {
             wakes,
         };
         agent.connect_spawner().await?;
+        agent.start_sweeper();
         tracing::info!(node = %member.node, name = %agent.facts.name, cores = agent.inventory.cores, %peer, "agent ready");
         Ok(agent)
     }
@@ -400,6 +429,11 @@ impl Agent {
             Wake::Head(brought) => self.head(brought),
             Wake::Proxy(wanted) => self.proxy_wanted(wanted),
             Wake::Account { owner, found } => self.account_found(owner, found),
+            Wake::Explained { failed, last_line } => {
+                let commands = self.supervisor.explained(failed, &last_line);
+                self.carry_out(commands);
+            }
+            Wake::ErrandFailed(reason) => self.errand_failed(reason),
         }
     }
 
@@ -606,12 +640,20 @@ impl Agent {
                     self.attempts.held(&kept, Stage::Held);
                     self.with_account(Purpose::Start(kept));
                 }
+                Command::Prepare(kept) => self.with_account(Purpose::Prepare(kept)),
+                Command::Coordinate(kept) => self.with_account(Purpose::Coordinate(kept)),
+                Command::Explain { kept, failed } => self.explain(&kept, failed),
+                Command::Restart { reimage } => self.restart(reimage),
+                Command::ForgetJob { job } => self.forget(job),
                 Command::Refuse { attempt, reason } => self.to_spawner.push(ToSpawner::Refuse { attempt, reason }),
                 Command::Stop { attempt, grace } => self.to_spawner.push(ToSpawner::Stop { attempt, grace }),
                 Command::Release { attempt } => self.to_spawner.push(ToSpawner::Release { attempt }),
                 Command::Forget { attempt } => self.to_spawner.push(ToSpawner::Forget { attempt }),
                 Command::Close { attempt } => {
+                    let present = self.attempts.find(attempt);
                     self.attempts.over(attempt);
+                    // Only then: what is held is in use.
+                    self.keep_from_now(present);
                     self.launches.close(attempt);
                 }
                 Command::HelloAgain => self.close_head("the node has a new spawner"),

@@ -3,11 +3,11 @@
 //! The agent's loop owns the truth and writes it here; the tasks that serve the head node's streams read it and wait
 //! for it to change. Nothing is decided by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use proto::ids::AttemptId;
+use proto::ids::{AttemptId, JobId};
 use tokio::sync::watch;
 
 use crate::kept::Kept;
@@ -102,6 +102,13 @@ impl Attempts {
             kept: Arc::clone(&entry.kept),
             stage: entry.stage.subscribe(),
         })
+    }
+
+    /// The preparations of a job that its held attempts were told of: their folders are in use.
+    pub(crate) fn preparations_of(&self, job: JobId) -> BTreeSet<AttemptId> {
+        let held = self.lock();
+        let of_job = held.values().filter(|entry| entry.kept.order.task.job == job);
+        of_job.filter_map(|entry| entry.kept.order.prepared_by).collect()
     }
 
     /// The same, waiting a moment for one that is on its way.

@@ -3,15 +3,17 @@
 //! Without `--config` the file is `node.toml` in the node's folder, where joining put it; so an agent of a node that has
 //! joined needs nothing but the folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proto::ids::NodeName;
+use proto::ids::{DomainName, GroupName, NodeName, ResourceName};
 use serde::{Deserialize, Serialize};
 use transport::identity::{JoinToken, TokenError};
 
 use crate::directory::settings_in;
+use crate::labels::{LabelFlags, Labels};
 use transport::port_range::{PortRange, PortRangeError};
 
 /// The UDP port of the head node when only its name is given.
@@ -53,6 +55,9 @@ pub struct Flags {
     /// UDP ports for the proxies and ranks of tasks, FIRST-LAST; default: any free ones.
     #[arg(long)]
     pub ports: Option<PortRange>,
+    /// What the node has and how it is described.
+    #[command(flatten)]
+    pub labels: LabelFlags,
     /// A file of settings; flags win over it. Default: node.toml in the node's folder, where there is one.
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -92,8 +97,47 @@ pub struct File {
     /// As `--ports`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
+    /// As `--tag`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<GroupName>,
+    /// As `--domain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainName>,
     /// What tasks may do.
     pub tasks: TaskRules,
+    /// As `--resource`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<ResourceName, u32>,
+    /// How the node starts anew.
+    #[serde(skip_serializing_if = "RestartRules::is_default")]
+    pub restart: RestartRules,
+}
+
+/// How the node starts anew, as command lines for a shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestartRules {
+    /// For `node reboot`; none means `systemctl reboot` where the node is a service that runs as root, else nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<String>,
+    /// For `node reimage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reimage: Option<String>,
+}
+
+impl RestartRules {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who starts the processes of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The units of a service: the machine is the node.
+    Service,
+    /// Somebody; several nodes may share a machine so.
+    ByHand,
 }
 
 /// What tasks may do.
@@ -180,8 +224,26 @@ pub struct Config {
     pub await_spawner: bool,
     /// What tasks may do.
     pub tasks: TaskRules,
+    /// What the node has and how it is described.
+    pub labels: Labels,
+    /// How the node starts anew.
+    pub restart: RestartRules,
+    /// The file of settings, also where there is none yet; for messages.
+    pub settings: PathBuf,
     /// How long one dial may take.
     pub dial_deadline: Duration,
+}
+
+impl Config {
+    /// Who starts the processes of the node.
+    #[must_use]
+    pub const fn start(&self) -> Start {
+        if self.await_spawner {
+            Start::Service
+        } else {
+            Start::ByHand
+        }
+    }
 }
 
 impl Flags {
@@ -226,6 +288,13 @@ impl Flags {
             ports: self.ports.or(file.ports),
             await_spawner: self.await_spawner,
             tasks: file.tasks,
+            labels: self.labels.over(Labels {
+                resources: file.resources,
+                tags: file.tags,
+                domain: file.domain,
+            }),
+            restart: file.restart,
+            settings: self.config.unwrap_or(own),
             dial_deadline: DIAL_DEADLINE,
         })
     }
@@ -300,6 +369,7 @@ mod tests {
             cores: None,
             peer_port: None,
             ports: None,
+            labels: LabelFlags::default(),
             config: None,
             await_spawner: false,
             background: false,
@@ -341,6 +411,63 @@ mod tests {
         let file: File = toml::from_str(sample).expect("parses");
         assert_eq!(file.tasks, TaskRules::default());
         assert!(file.name.is_some() && file.head.is_some());
+        assert_eq!(file.restart, RestartRules::default());
+        // With the examples in it put into force, it is right too.
+        let examples: String = sample
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
+            })
+            .map(|example| format!("{}\n", example.unwrap_or_default()))
+            .collect();
+        let file: File = toml::from_str(&examples).unwrap_or_else(|error| panic!("{error}\n{examples}"));
+        assert!(
+            file.restart.reboot.is_some() && file.restart.reimage.is_some(),
+            "{examples}"
+        );
+        assert!(file.resources.len() == 1 && !file.tags.is_empty() && file.domain.is_some());
+    }
+
+    #[test]
+    fn resources_tags_and_domain_come_from_the_file_or_from_flags() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = settings_in(folder.path());
+        let write = |more: &str| {
+            let text = format!("name = \"n1\"\nhead = \"head\"\n{more}");
+            std::fs::write(&path, text).expect("writes");
+        };
+        write("tags = [\"ssd\"]\ndomain = \"rack1\"\n[resources]\ngpu = 2\n[restart]\nreboot = \"true\"\n");
+        let flags = of_folder(folder.path().to_str().expect("text"));
+        let config = flags.clone().checked().expect("all is there");
+        let gpu = |count| BTreeMap::from([(ResourceName::new("gpu").expect("a name"), count)]);
+        assert_eq!(config.labels.resources, gpu(2));
+        assert_eq!(config.labels.domain.as_ref().map(DomainName::as_str), Some("rack1"));
+        assert_eq!(
+            (config.restart.reboot.as_deref(), &config.settings),
+            (Some("true"), &path)
+        );
+        let labels = LabelFlags {
+            resources: gpu(4).into_iter().collect(),
+            ..LabelFlags::default()
+        };
+        let over = Flags {
+            labels,
+            ..flags.clone()
+        };
+        let over = over.checked().expect("all is there").labels;
+        assert_eq!((over.resources, over.tags), (gpu(4), config.labels.tags));
+        for (wrong, key) in [
+            ("[resources]\n\"a b\" = 1\n", "a b"),
+            ("[resources]\ngpu = -1\n", "gpu = -1"),
+            ("tags = [\"?\"]\n", "tags = "),
+            ("domain = \"\"\n", "domain = "),
+            ("[restart]\nrebot = \"x\"\n", "rebot"),
+        ] {
+            write(wrong);
+            let error = format!("{:#}", anyhow::Error::new(flags.clone().checked().expect_err(wrong)));
+            assert!(error.contains("node.toml") && error.contains(key), "{error}");
+        }
     }
 
     #[test]

@@ -10,8 +10,14 @@
 //!   bin/                         job, task, mpiexec ... : first in the PATH of tasks
 //!   launch/ATTEMPT.sock          the task's own socket (0600, the task's user)
 //!   tasks/JOB/TASK-ATTEMPT/      a task's folder (0700, the task's user): wd/ stdout.txt stderr.txt proxy.log, a
-//!                                script (0500), the socket `input` of an interactive task, notes of ranks
+//!                                script (0500), the socket `input` of an interactive task, notes of ranks,
+//!                                coordination-stdout.txt coordination-stderr.txt, common files
 //!   tasks/JOB/TASK-ATTEMPT.paths where its outputs went when the user named files of their own
+//!   tasks/JOB/TASK-ATTEMPT.keep  for how long the folder is kept, as milliseconds; its time is the attempt's end
+//!   trash/                       folders that are being removed
+//!   startup                      link to the folder of the newest start task
+//!   shared/ fsmounts/            for all tasks of the node (1777 where tasks have users of their own); for mounts
+//!   restarting restart.log       the life in which the node was told to start anew; what that command said
 //! ```
 //!
 //! An element of a sweep has TASK.STEP-ATTEMPT. Folders above a task's own are 0711: its user can go through and not look around.
@@ -112,9 +118,16 @@ impl NodeDirectory {
             });
         }
         let directory = Self { path, text };
-        for folder in [directory.tasks(), directory.launch(), directory.bin()] {
+        for folder in [
+            directory.tasks(),
+            directory.launch(),
+            directory.bin(),
+            directory.fsmounts(),
+        ] {
             make_passable(&folder).map_err(|source| DirectoryError::Io { path: folder, source })?;
         }
+        let shared = directory.shared();
+        make_shared(&shared).map_err(|source| DirectoryError::Io { path: shared, source })?;
         Ok(directory)
     }
 
@@ -181,6 +194,35 @@ impl NodeDirectory {
         self.path.join("bin")
     }
 
+    /// What all tasks of the node share.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.path.join("shared")
+    }
+
+    /// For file systems that a start task mounts.
+    pub(crate) fn fsmounts(&self) -> PathBuf {
+        self.path.join("fsmounts")
+    }
+
+    /// Leads to the folder of the newest start task.
+    pub(crate) fn startup(&self) -> PathBuf {
+        self.path.join("startup")
+    }
+
+    /// Holds folders that are being removed.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.path.join("trash")
+    }
+
+    /// Holds the life of the spawner in which the node was told to start anew.
+    pub(crate) fn restarting(&self) -> PathBuf {
+        self.path.join("restarting")
+    }
+
+    pub(crate) fn restart_log(&self) -> PathBuf {
+        self.path.join("restart.log")
+    }
+
     pub(crate) fn launch(&self) -> PathBuf {
         self.path.join("launch")
     }
@@ -223,6 +265,23 @@ fn refuse_exposed(path: &Path) -> Result<(), DirectoryError> {
         owner,
         mode,
     })
+}
+
+/// Makes the folder that all tasks of the node write into. Where they have users of their own, nobody removes what is
+/// another's.
+fn make_shared(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().create(path) {
+        Ok(()) => {
+            let mode = if nix::unistd::geteuid().is_root() {
+                0o1777
+            } else {
+                0o700
+            };
+            fs::set_permissions(path, Permissions::from_mode(mode))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a folder that users can go through, whatever the umask. One that is there already stays as it is.

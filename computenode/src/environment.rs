@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use proto::control::{AllocatedNode, StartOrder};
-use proto::ids::{NodeName, TaskId};
+use proto::ids::{NodeName, TaskId, TaskNumber};
 use proto::launch::{NODE_ADDRESS_VARIABLE, NODE_NAME_VARIABLE, RANK_NOTES_VARIABLE, TASK_SOCKET_VARIABLE};
+use proto::model::role::TaskRole;
 
 use transport::port_range::{PORT_RANGE_VARIABLE, PortRange};
 
@@ -152,16 +153,36 @@ fn azure_batch(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<
     let StartOrder { task, nodes, .. } = &kept.order;
     let addresses: Vec<IpAddr> = nodes.iter().map(|node| node.peer.ip()).collect();
     let master = nodes.first().map(|node| node.peer);
-    let several = nodes.len() > 1;
+    let order = &kept.order;
+    let several = nodes.len() > 1 || order.coordination.is_some() || !order.common_files.is_empty();
+    let below = |name: &str| format!("{}/{name}", node.folder);
     let always = [
         ("AZ_BATCH_ACCOUNT_NAME", node.cluster.clone()),
         ("AZ_BATCH_NODE_ID", node.name.to_string()),
+        // No node is one that its owner may take back at any time.
+        ("AZ_BATCH_NODE_IS_DEDICATED", "true".to_owned()),
         ("AZ_BATCH_NODE_ROOT_DIR", node.folder.clone()),
-        ("AZ_BATCH_JOB_ID", task.job.to_string()),
-        ("AZ_BATCH_TASK_ID", azure_task(*task)),
+        ("AZ_BATCH_NODE_SHARED_DIR", below("shared")),
+        ("AZ_BATCH_NODE_STARTUP_DIR", below("startup")),
+        ("AZ_BATCH_NODE_MOUNTS_DIR", below("fsmounts")),
         ("AZ_BATCH_TASK_DIR", places.folder.clone()),
         ("AZ_BATCH_TASK_WORKING_DIR", places.wd.clone()),
     ];
+    let for_jobs = [
+        ("AZ_BATCH_JOB_ID", task.job.to_string()),
+        ("AZ_BATCH_TASK_ID", azure_task(*task)),
+    ];
+    let of_job = order.role != TaskRole::Start;
+    let prepared = order
+        .prepared_by
+        .filter(|_| order.role != TaskRole::Preparation)
+        .map(|attempt| below(&format!("tasks/{}/{}-{attempt}", task.job, TaskNumber::PREPARATION)));
+    let prepared = prepared.into_iter().flat_map(|folder| {
+        [
+            ("AZ_BATCH_JOB_PREP_WORKING_DIR", format!("{folder}/wd")),
+            ("AZ_BATCH_JOB_PREP_DIR", folder),
+        ]
+    });
     let for_several = [
         ("AZ_BATCH_NODE_LIST", joined(&addresses, ";")),
         ("AZ_BATCH_HOST_LIST", joined(&addresses, ",")),
@@ -177,6 +198,9 @@ fn azure_batch(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<
     ];
     always
         .into_iter()
+        .chain(for_jobs.into_iter().filter(move |_| of_job))
+        .chain(order.pool.iter().map(|pool| ("AZ_BATCH_POOL_ID", pool.to_string())))
+        .chain(prepared)
         .chain(for_several.into_iter().filter(move |_| several))
 }
 
@@ -227,6 +251,7 @@ fn joined<T: ToString>(items: &[T], between: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proto::ids::{AttemptId, PoolName};
     use proto::model::job::Env;
     use proto::units::Millis;
 
@@ -237,6 +262,10 @@ mod tests {
     fn all_of(env: Env) -> Vec<String> {
         let mut kept = kept(7, &["node1", "node2"]);
         kept.order.env = env;
+        all_of_kept(kept)
+    }
+
+    fn all_of_kept(mut kept: Kept) -> Vec<String> {
         kept.order.runtime_limit = Some(Millis(1500));
         let node = NodeFacts {
             name: NodeName::new("node1").expect("a name"),
@@ -277,8 +306,12 @@ AZ_BATCH_IS_CURRENT_NODE_MASTER=true
 AZ_BATCH_JOB_ID=12
 AZ_BATCH_MASTER_NODE=127.0.0.2:4001
 AZ_BATCH_NODE_ID=node1
+AZ_BATCH_NODE_IS_DEDICATED=true
 AZ_BATCH_NODE_LIST=127.0.0.2;127.0.0.3
+AZ_BATCH_NODE_MOUNTS_DIR=/n/fsmounts
 AZ_BATCH_NODE_ROOT_DIR=/n
+AZ_BATCH_NODE_SHARED_DIR=/n/shared
+AZ_BATCH_NODE_STARTUP_DIR=/n/startup
 AZ_BATCH_TASK_DIR=/n/tasks/12/1-7
 AZ_BATCH_TASK_ID=1
 AZ_BATCH_TASK_SHARED_DIR=/n/tasks/12/1-7
@@ -325,6 +358,63 @@ SHELL=/bin/bash
 TMPDIR=/tmp
 USER=alice";
         assert_eq!(all_of(Env::new()).join("\n"), expected);
+    }
+
+    /// Those of Azure Batch that a change of the order changes, against a plain task on one node.
+    fn changed(change: impl FnOnce(&mut StartOrder)) -> Vec<String> {
+        let plain = kept(7, &["node1"]);
+        let mut other = plain.clone();
+        change(&mut other.order);
+        let (before, after) = (all_of_kept(plain), all_of_kept(other));
+        let gone = before
+            .iter()
+            .filter(|line| !after.contains(line))
+            .map(|line| format!("-{line}"));
+        let come = after.iter().filter(|line| !before.contains(line)).cloned();
+        gone.chain(come).collect()
+    }
+
+    #[test]
+    fn preparation_pool_and_role_are_told() {
+        let prepared = |order: &mut StartOrder| {
+            order.pool = Some(PoolName::new("cpu").expect("a name"));
+            order.prepared_by = Some(AttemptId(5));
+        };
+        let pool = "AZ_BATCH_POOL_ID=cpu";
+        assert_eq!(
+            changed(prepared),
+            [
+                "AZ_BATCH_JOB_PREP_DIR=/n/tasks/12/prep-5",
+                "AZ_BATCH_JOB_PREP_WORKING_DIR=/n/tasks/12/prep-5/wd",
+                pool
+            ]
+        );
+        let itself = |order: &mut StartOrder| {
+            prepared(order);
+            order.role = TaskRole::Preparation;
+        };
+        assert_eq!(changed(itself), [pool]);
+        let start = |order: &mut StartOrder| order.role = TaskRole::Start;
+        assert_eq!(changed(start), ["-AZ_BATCH_JOB_ID=12", "-AZ_BATCH_TASK_ID=1"]);
+    }
+
+    #[test]
+    fn a_task_that_coordinates_is_one_of_several_also_on_one_node() {
+        let names = |change: fn(&mut StartOrder)| {
+            let name = |line: String| line.split_once('=').map(|(name, _)| name.to_owned());
+            changed(change).into_iter().filter_map(name).collect::<Vec<_>>()
+        };
+        let several = [
+            "AZ_BATCH_HOST_LIST",
+            "AZ_BATCH_IS_CURRENT_NODE_MASTER",
+            "AZ_BATCH_MASTER_NODE",
+            "AZ_BATCH_NODE_LIST",
+            "AZ_BATCH_TASK_SHARED_DIR",
+        ];
+        assert_eq!(
+            names(|order| order.coordination = Some(vec!["true".to_owned()])),
+            several
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proto::control::{FileReply, FileRequest, MAX_PIECE_BYTES, TaskFile};
+use proto::ids::{AttemptId, JobId};
 use tokio::sync::Semaphore;
 use transport::control::StreamWriter;
 
@@ -33,9 +34,12 @@ pub(crate) const MAX_TALKERS: usize = 64;
 /// How long the head node may take to take the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How much of a file its last line is looked for in.
+const LAST_LINE_BYTES: usize = 4096;
+
 /// Why there is no file.
 pub(crate) const NO_FOLDER: &str =
-    "the task has no folder on its node: it was never started, or the folder was taken away";
+    "the task has no folder on its node: it was never started there, or its retention is over and it was removed";
 pub(crate) const SENT_NOWHERE: &str = "the output was sent nowhere (nul)";
 
 /// Reads for the head node. Clones share everything.
@@ -116,6 +120,20 @@ pub(crate) fn read(directory: &NodeDirectory, request: &FileRequest) -> FileRepl
         Ok(reply) => reply,
         Err(error) => missing(format!("{path}: {error}")),
     }
+}
+
+/// The last line that is not empty of a file in an attempt's folder; empty when there is none.
+pub(crate) fn last_line(directory: &NodeDirectory, job: JobId, attempt: AttemptId, name: &str) -> String {
+    let opened = output_paths(directory, job, attempt).and_then(|paths| {
+        let path = paths.folder.join(name);
+        open_output(&paths.folder, paths.credentials.as_ref(), &path).ok()
+    });
+    let Some(Ok(FileReply::Tail { bytes, .. })) = opened.map(|file| tail(file, LAST_LINE_BYTES)) else {
+        return String::new();
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    last.unwrap_or_default().to_owned()
 }
 
 /// Where one of an attempt's outputs went.
@@ -213,8 +231,6 @@ fn file_id(call: libc::c_long, id: u32) -> bool {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use proto::ids::{AttemptId, JobId};
 
     use super::*;
 

@@ -1,18 +1,24 @@
-//! What a node found on itself: cores, sockets, memory, control groups, system, addresses.
+//! What a node found on itself: cores, sockets, memory, GPUs, control groups, system, addresses; and what it was told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{AccessFlags, Pid, access};
+use proto::ids::ResourceName;
 use proto::model::node::Inventory;
 use sysinfo::{MemoryRefreshKind, Networks, RefreshKind, System};
 
-/// Takes stock. `cores` is the wanted number; none means all that this process may use.
+use crate::labels::Labels;
+
+/// The resource that is counted by itself.
+const GPU: &str = "gpu";
+
+/// Takes stock. `cores` is the wanted number; none means all that this process may use. `labels` are the settings'.
 #[must_use]
-pub fn take(cores: Option<u32>) -> Inventory {
+pub fn take(cores: Option<u32>, labels: &Labels) -> Inventory {
     let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(refresh);
     let core_ids = core_ids(cores, &usable_cores());
@@ -28,7 +34,32 @@ pub fn take(cores: Option<u32>) -> Inventory {
         arch: std::env::consts::ARCH.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         addresses: addresses(),
+        resources: resources(labels, Path::new("/dev")),
+        tags: labels.tags.clone(),
+        domain: labels.domain.clone(),
     }
+}
+
+/// What the settings name, and the GPUs where they name none.
+fn resources(labels: &Labels, devices: &Path) -> BTreeMap<ResourceName, u32> {
+    let mut all = labels.resources.clone();
+    if let (Ok(name), found @ 1..) = (ResourceName::new(GPU), gpus(devices)) {
+        all.entry(name).or_insert(found);
+    }
+    // A settings file says 0 for what is there and not for tasks.
+    all.retain(|_, count| *count > 0);
+    all
+}
+
+/// NVIDIA's devices, `nvidia0` and on; beside them lie others of the driver, such as `nvidiactl`.
+fn gpus(devices: &Path) -> u32 {
+    let entries = std::fs::read_dir(devices).into_iter().flatten().flatten();
+    let is_gpu = |name: &str| {
+        name.strip_prefix("nvidia")
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+    };
+    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu));
+    u32::try_from(found.count()).unwrap_or(u32::MAX)
 }
 
 /// A container or service may have less than the machine.
@@ -99,7 +130,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_cores_and_memory() {
-        let found = take(None);
+        let found = take(None, &Labels::default());
         assert!(
             found.cores >= 1 && found.core_ids.len() == found.cores as usize,
             "{found:?}"
@@ -117,13 +148,43 @@ mod tests {
         }
         let found = |cores: &[u32]| sockets(folder.path(), cores);
         assert_eq!([found(&[0, 1]), found(&[0, 2]), found(&[3]), found(&[9])], [1, 2, 1, 1]);
-        assert!(take(None).sockets >= 1);
+        assert!(take(None, &Labels::default()).sockets >= 1);
     }
 
     #[test]
     fn a_folder_that_is_no_control_group_is_none() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(!is_writable(folder.path()) && !is_writable(Path::new("/no/such")));
+    }
+
+    #[test]
+    fn gpus_are_counted_unless_the_settings_say_how_many() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in [
+            "nvidia0",
+            "nvidia1",
+            "nvidia10",
+            "nvidiactl",
+            "nvidia-uvm",
+            "nvidia",
+            "sda1",
+        ] {
+            std::fs::write(folder.path().join(name), "").expect("writes");
+        }
+        let name = |text: &str| ResourceName::new(text).expect("a name");
+        let found = |settings: &[(&str, u32)]| {
+            let labels = Labels {
+                resources: settings.iter().map(|(text, count)| (name(text), *count)).collect(),
+                ..Labels::default()
+            };
+            resources(&labels, folder.path())
+        };
+        assert_eq!(found(&[]), BTreeMap::from([(name("gpu"), 3)]));
+        assert_eq!(
+            found(&[("licence", 5), ("GPU", 1)]),
+            BTreeMap::from([(name("gpu"), 1), (name("licence"), 5)])
+        );
+        assert_eq!(found(&[("gpu", 0)]), BTreeMap::new());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use transport::identity::{Fingerprint, JoinToken};
 use crate::config::{self, Config, ConfigError, File, read_settings, with_port};
 use crate::directory::{NodeDirectory, settings_in};
 use crate::inventory;
+use crate::labels::{LabelFlags, Labels};
 use crate::link::{Joined, Link, is_passing};
 use crate::running::{LOOK_PAUSE, agent, is_welcome};
 use crate::service::{self, Minder};
@@ -76,6 +77,9 @@ pub struct Flags {
     /// UDP ports for the proxies and ranks of tasks, FIRST-LAST; default: any free ones.
     #[arg(long)]
     pub ports: Option<PortRange>,
+    /// What the node has and how it is described.
+    #[command(flatten)]
+    pub labels: LabelFlags,
     /// Do not install systemd units, start in the background instead.
     #[arg(long)]
     pub no_service: bool,
@@ -174,7 +178,7 @@ impl Host<'_> {
 
     fn say_host(&mut self) -> anyhow::Result<()> {
         let name = self.file.name.clone().unwrap_or_default();
-        let found = describe(&inventory::take(self.file.cores));
+        let found = describe(&inventory::take(self.file.cores, &Labels::default()));
         let whose = if geteuid().is_root() {
             "tasks run as their owners"
         } else {
@@ -239,6 +243,7 @@ impl Host<'_> {
             cores: self.file.cores,
             peer_port: self.file.peer_port,
             ports: self.file.ports,
+            labels: LabelFlags::default(),
             config: None,
             await_spawner: false,
             background: false,
@@ -385,6 +390,7 @@ impl Flags {
     fn settings(&self) -> Result<File, ConfigError> {
         let name = self.name.clone().unwrap_or_else(host_name);
         proto::ids::NodeName::new(&name)?;
+        let labels = self.labels.clone().over(Labels::default());
         Ok(File {
             name: Some(name),
             head: Some(with_port(self.head.clone())),
@@ -392,6 +398,9 @@ impl Flags {
             cores: self.cores,
             peer_port: self.peer_port,
             ports: self.ports,
+            resources: labels.resources,
+            tags: labels.tags,
+            domain: labels.domain,
             ..File::default()
         })
     }

@@ -103,6 +103,7 @@ pub(crate) mod tests {
     use proto::ids::{JobId, NodeName, TaskId, TaskNumber};
     use proto::model::job::Env;
     use proto::model::owner::Owner;
+    use proto::model::role::TaskRole;
 
     use super::*;
 
@@ -137,6 +138,12 @@ pub(crate) mod tests {
             runtime_limit: None,
             exclusive: false,
             rerunnable: true,
+            role: TaskRole::Task,
+            coordination: None,
+            common_files: Vec::new(),
+            retention: None,
+            pool: None,
+            prepared_by: None,
             authority: None,
         };
         Kept {
@@ -151,6 +158,63 @@ pub(crate) mod tests {
         assert_eq!(Kept::of_bytes(&kept.to_bytes()), Some(kept));
         assert_eq!(Kept::of_bytes(b""), None);
         assert_eq!(Kept::of_bytes(b"\0\0\0\x01x"), None);
+    }
+
+    /// An order as it was kept before roles, coordination and retention.
+    #[derive(Serialize)]
+    struct OldOrder {
+        attempt: AttemptId,
+        task: TaskId,
+        job_name: String,
+        task_name: String,
+        requeues: u32,
+        owner: Owner,
+        nodes: Vec<AllocatedNode>,
+        command: Vec<String>,
+        workdir: Option<String>,
+        stdout: Option<String>,
+        stderr: Option<String>,
+        env: Env,
+        runtime_limit: Option<proto::units::Millis>,
+        exclusive: bool,
+        rerunnable: bool,
+        authority: Option<proto::control::AllocationAuthority>,
+    }
+
+    #[derive(Serialize)]
+    struct OldKept {
+        order: OldOrder,
+        core_ids: Vec<u32>,
+    }
+
+    #[test]
+    fn what_an_older_agent_kept_is_read_with_nothing_in_what_it_did_not_know() {
+        let Kept { order, core_ids } = kept(7, &["node1", "node2"]);
+        let expected = kept(7, &["node1", "node2"]);
+        let old = OldKept {
+            order: OldOrder {
+                attempt: order.attempt,
+                task: order.task,
+                job_name: order.job_name,
+                task_name: order.task_name,
+                requeues: order.requeues,
+                owner: order.owner,
+                nodes: order.nodes,
+                command: order.command,
+                workdir: order.workdir,
+                stdout: order.stdout,
+                stderr: order.stderr,
+                env: order.env,
+                runtime_limit: order.runtime_limit,
+                exclusive: order.exclusive,
+                rerunnable: order.rerunnable,
+                authority: order.authority,
+            },
+            core_ids,
+        };
+        let mut bytes = Vec::new();
+        frame::encode(&old, &mut bytes).expect("fits");
+        assert_eq!(Kept::of_bytes(&bytes), Some(expected));
     }
 
     #[test]

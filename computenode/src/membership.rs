@@ -79,7 +79,8 @@ pub fn leave(flags: &Flags, out: &mut dyn Write) -> anyhow::Result<()> {
     if stop_spawner(&directory)? {
         writeln!(out, "spawner   has ended, and all tasks with it")?;
     }
-    let removed = std::fs::remove_dir_all(directory.path());
+    // What tasks made is in it, and what start tasks mounted: that is not emptied.
+    let removed = crate::removal::remove_whole(directory.path());
     removed.with_context(|| format!("removing {}", directory.path().display()))?;
     writeln!(out, "folder    {} is removed", directory.path().display())?;
     writeln!(

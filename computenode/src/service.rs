@@ -67,7 +67,7 @@ impl Minder {
 }
 
 /// Whether the first process here is systemd.
-fn is_systemd() -> bool {
+pub(crate) fn is_systemd() -> bool {
     let first = fs::read_to_string("/proc/1/comm").unwrap_or_default();
     first.trim() == "systemd" && Path::new("/run/systemd/system").is_dir()
 }
@@ -190,9 +190,48 @@ pub(crate) fn start_in_background(directory: &NodeDirectory) -> anyhow::Result<C
     command.spawn().context("starting the agent")
 }
 
+/// Keeps a log that others append to within its bound: what it holds goes to `LOG.1`, in place of what was there, and it
+/// begins anew. Its writers keep it open, so it is copied and emptied; a line written between the two is lost.
+///
+/// # Errors
+/// When the disk refuses; the log then grows on.
+pub(crate) fn bound_log(path: &Path, most_bytes: u64) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.len() > most_bytes => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let mut before = path.as_os_str().to_owned();
+    before.push(".1");
+    fs::copy(path, &before)?;
+    File::options().write(true).open(path)?.set_len(0)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn a_log_goes_on_where_it_is_and_the_old_one_is_kept_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let bound = || bound_log(&path, 10).expect("can be bound");
+        bound();
+        let mut log = File::options().create(true).append(true).open(&path).expect("opens");
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        for (line, now, before) in [
+            ("short\n", "short\n", ""),
+            ("longer\n", "", "short\nlonger\n"),
+            ("another one\n", "", "another one\n"),
+        ] {
+            log.write_all(line.as_bytes()).expect("writes");
+            bound();
+            assert_eq!((read("log"), read("log.1")), (now.to_owned(), before.to_owned()));
+        }
+    }
 
     const HEAD_UNIT: &str = include_str!("../../configs/systemd/muster-headnode.service");
 

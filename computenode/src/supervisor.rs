@@ -8,17 +8,29 @@
 //!   Start --> Member ----------------------------------- Release --> Releasing --> (gone)
 //!        '--> Starting --> Running --> Ended --taken--> (gone)
 //! ```
+//!
+//! With a coordination command, which every node of the task runs first (`coordination.rs` here):
+//!
+//! ```text
+//!   Start --> Coordinating --exited with 0--> Coordinated --Begin, on the primary--> Starting ...
+//!                    '-------- else --------> Failing --its last words--> Ended
+//! ```
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use proto::control::{HeldAttempt, HeldState, MAX_REPORTS, NodeMessage, Order, Report, StartOrder};
-use proto::ids::{AttemptId, BootId, NodeId, NodeName};
+use proto::ids::{AttemptId, BootId, JobId, NodeId, NodeName};
 use proto::model::task::AttemptOutcome;
 use proto::units::{Millis, Timestamp};
 
 use crate::kept::{Cores, Kept};
-use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS};
+use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS, Part};
+
+mod coordination;
+mod reunion;
+
+pub use coordination::Failed;
 
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +46,17 @@ pub enum Command {
     Hold(Arc<Kept>),
     /// Serve the launches of an attempt that the spawner remembers.
     Serve(Arc<Kept>),
+    /// Make the task's folder with the files that every node gets.
+    Prepare(Arc<Kept>),
+    /// Prepare and have the spawner start the task's coordination command.
+    Coordinate(Arc<Kept>),
+    /// A coordination command failed: look for its last words, and hand them to [`Supervisor::explained`].
+    Explain {
+        /// Whose.
+        kept: Arc<Kept>,
+        /// How.
+        failed: Failed,
+    },
     /// Prepare and have the spawner start the task's command.
     Start(Arc<Kept>),
     /// To the spawner.
@@ -60,6 +83,16 @@ pub enum Command {
     },
     /// Say hello to the head node anew: another spawner, another life.
     HelloAgain,
+    /// Start this node anew; what is against it goes to [`Supervisor::errand_refused`].
+    Restart {
+        /// From its image.
+        reimage: bool,
+    },
+    /// Take away the folders of a job's ended attempts.
+    ForgetJob {
+        /// Which.
+        job: JobId,
+    },
 }
 
 /// What this node holds.
@@ -85,10 +118,23 @@ struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Member,
+    Coordinating(Turn),
+    Coordinated,
+    /// Its coordination command failed; its last words are being looked for.
+    Failing,
     Starting,
-    Running { started_at: Timestamp },
+    Running {
+        started_at: Timestamp,
+    },
     Ended,
     Releasing,
+}
+
+/// Whether the head node has said that the primary's command may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Waits,
+    Begun,
 }
 
 /// Reports on their way, in order.
@@ -125,9 +171,11 @@ impl Supervisor {
     #[must_use]
     pub fn held(&self) -> Vec<HeldAttempt> {
         let state = |phase| match phase {
-            Phase::Member | Phase::Starting | Phase::Releasing => HeldState::Waiting,
+            Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Starting | Phase::Releasing => {
+                HeldState::Waiting
+            }
             Phase::Running { started_at } => HeldState::Running { started_at },
-            Phase::Ended => HeldState::Ended,
+            Phase::Failing | Phase::Ended => HeldState::Ended,
         };
         self.attempts
             .iter()
@@ -142,8 +190,12 @@ impl Supervisor {
     #[must_use]
     pub fn alive(&self, attempt: AttemptId) -> Option<&Arc<Kept>> {
         let held = self.attempts.get(&attempt)?;
-        let alive =
-            matches!(held.phase, Phase::Member | Phase::Starting | Phase::Running { .. }) && held.stop.is_none();
+        let alive = match held.phase {
+            Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Starting | Phase::Running { .. } => {
+                held.stop.is_none()
+            }
+            Phase::Failing | Phase::Ended | Phase::Releasing => false,
+        };
         held.kept.as_ref().filter(|_| alive)
     }
 
@@ -230,6 +282,9 @@ impl Supervisor {
                 held.phase = Phase::Releasing;
                 vec![Command::Close { attempt }, Command::Release { attempt }]
             }
+            Order::Begin { attempt } => self.begin(attempt),
+            Order::Restart { reimage } => vec![Command::Restart { reimage }],
+            Order::ForgetJob { job } => vec![Command::ForgetJob { job }],
             Order::Unknown => Vec::new(),
         }
     }
@@ -254,7 +309,11 @@ impl Supervisor {
         let core_ids = self.cores.take(slots);
         let kept = Arc::new(Kept { order, core_ids });
         let primary = kept.is_primary(self.node);
-        let phase = if primary { Phase::Starting } else { Phase::Member };
+        let phase = match &kept.order.coordination {
+            Some(_) => Phase::Coordinating(Turn::Waits),
+            None if primary => Phase::Starting,
+            None => Phase::Member,
+        };
         self.attempts.insert(
             attempt,
             Held {
@@ -266,14 +325,16 @@ impl Supervisor {
         match refusal {
             // Nobody else has heard of it.
             Some(reason) => self.ended(attempt, None, AttemptOutcome::NotStarted { reason }, now),
-            None if primary => vec![Command::Hold(Arc::clone(&kept)), Command::Start(kept)],
-            None => vec![Command::Hold(kept)],
+            None => [Command::Hold(Arc::clone(&kept))]
+                .into_iter()
+                .chain(first_step(phase, kept))
+                .collect(),
         }
     }
 
     fn stop(&mut self, attempt: AttemptId, grace: Millis, now: Timestamp) -> Vec<Command> {
         match self.attempts.get_mut(&attempt) {
-            Some(held) if matches!(held.phase, Phase::Starting | Phase::Running { .. }) => {
+            Some(held) if has_program(held, self.node) => {
                 held.stop = Some(held.stop.map_or(grace, |earlier| earlier.min(grace)));
                 vec![Command::Stop { attempt, grace }]
             }
@@ -305,8 +366,17 @@ impl Supervisor {
         let outcome = AttemptOutcome::NotStarted {
             reason: reason.to_owned(),
         };
-        match self.attempts.get(&attempt).map(|held| held.phase) {
-            Some(Phase::Starting | Phase::Member) => {
+        let Some(held) = self.attempts.get(&attempt) else {
+            return Vec::new();
+        };
+        let coordinates = held.kept.as_ref().is_some_and(|kept| kept.order.coordination.is_some());
+        match held.phase {
+            // What its coordination left behind is ended first: the spawner's record tells of it.
+            Phase::Starting | Phase::Coordinating(_) if coordinates => vec![Command::Refuse {
+                attempt,
+                reason: reason.to_owned(),
+            }],
+            Phase::Starting | Phase::Member => {
                 let mut commands = self.ended(attempt, None, outcome, now);
                 // It was held before; another agent would start it.
                 commands.push(Command::Refuse {
@@ -321,44 +391,10 @@ impl Supervisor {
 
     // --- the spawner ---
 
-    /// A spawner answered: everything that it holds, against what we think that it holds.
-    pub fn spawner_back(
-        &mut self,
-        boot: BootId,
-        held: Vec<(AttemptId, Vec<u8>, KeptState)>,
-        now: Timestamp,
-    ) -> Vec<Command> {
-        let mut commands = Vec::new();
-        if self.boot.replace(boot).is_some_and(|before| before != boot) {
-            // Everything of the other life is over, and the new id says so to the head node.
-            for (attempt, held) in std::mem::take(&mut self.attempts) {
-                self.free_cores(&held);
-                commands.push(Command::Close { attempt });
-            }
-            self.outbox = Outbox {
-                last_number: self.outbox.last_number,
-                ..Outbox::default()
-            };
-            commands.push(Command::HelloAgain);
-        }
-        let mut absent: Vec<AttemptId> = self.attempts.keys().copied().collect();
-        for (attempt, kept, state) in held {
-            absent.retain(|ours| *ours != attempt);
-            if self.attempts.contains_key(&attempt) {
-                commands.extend(self.compare(attempt, state, now));
-            } else {
-                commands.extend(self.adopt(attempt, &kept, state, now));
-            }
-        }
-        for attempt in absent {
-            commands.extend(self.repeat(attempt, now));
-        }
-        commands
-    }
-
     /// The spawner says something.
     pub fn spawner(&mut self, message: FromSpawner, now: Timestamp) -> Vec<Command> {
         match message {
+            FromSpawner::Coordinated { attempt } => self.coordinated(attempt),
             FromSpawner::Started { attempt, at } => self.running(attempt, at),
             FromSpawner::Ended(record) => self.record(record, now),
             FromSpawner::Released { attempt } => {
@@ -392,13 +428,21 @@ impl Supervisor {
             started_at,
             ended_at,
             outcome,
-            ..
+            part,
+            boot,
         } = record;
         match self.attempts.get(&attempt).map(|held| held.phase) {
-            Some(Phase::Starting | Phase::Member | Phase::Running { .. }) => {
-                self.ended(attempt, started_at, outcome, ended_at)
-            }
-            Some(Phase::Ended | Phase::Releasing) => Vec::new(),
+            Some(
+                Phase::Starting | Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Running { .. },
+            ) => match part {
+                Part::Program => self.ended(attempt, started_at, outcome, ended_at),
+                Part::Coordination => self.failing(Failed {
+                    attempt,
+                    outcome,
+                    at: ended_at,
+                }),
+            },
+            Some(Phase::Failing | Phase::Ended | Phase::Releasing) => Vec::new(),
             None => self.adopt(
                 attempt,
                 &[],
@@ -407,7 +451,8 @@ impl Supervisor {
                     started_at,
                     ended_at,
                     outcome,
-                    boot: record.boot,
+                    part,
+                    boot,
                 }),
                 now,
             ),
@@ -435,113 +480,41 @@ impl Supervisor {
             other => other,
         };
         self.outbox.waiting.push_back(Report::Ended { attempt, outcome, at });
-        if let Some(kept) = &held.kept {
+        // Taken, so that a release that follows does not free them again when they are somebody else's.
+        if let Some(kept) = held.kept.take() {
             self.cores.free(&kept.core_ids);
         }
         vec![Command::Close { attempt }]
     }
 
-    /// The spawner knows an attempt that we know too.
-    fn compare(&mut self, attempt: AttemptId, state: KeptState, now: Timestamp) -> Vec<Command> {
-        let Some(held) = self.attempts.get(&attempt) else {
-            return Vec::new();
-        };
-        let stop = held.stop.map(|grace| Command::Stop { attempt, grace });
-        match (held.phase, state) {
-            (Phase::Releasing, _) => vec![Command::Release { attempt }],
-            (Phase::Starting | Phase::Member | Phase::Running { .. }, KeptState::Ended(record)) => {
-                self.record(record, now)
-            }
-            // What was to close it was lost with the line.
-            (Phase::Ended, KeptState::Waiting) => vec![Command::Stop {
-                attempt,
-                grace: Millis(0),
-            }],
-            (Phase::Starting, KeptState::Waiting) => {
-                held.kept.clone().map(Command::Start).into_iter().chain(stop).collect()
-            }
-            (Phase::Starting, KeptState::Running { started_at }) => {
-                let mut commands = self.running(attempt, started_at);
-                commands.extend(stop);
-                commands
-            }
-            _ => stop.into_iter().collect(),
-        }
-    }
-
-    /// The spawner knows an attempt from an agent before this one.
-    fn adopt(&mut self, attempt: AttemptId, kept: &[u8], state: KeptState, now: Timestamp) -> Vec<Command> {
-        let kept = Kept::of_bytes(kept).map(Arc::new);
-        let primary = kept.as_ref().is_some_and(|kept| kept.is_primary(self.node));
-        if let (Some(kept), false) = (&kept, matches!(state, KeptState::Ended(_))) {
-            self.cores.mark(&kept.core_ids);
-        }
-        let phase = match &state {
-            KeptState::Running { started_at } => Phase::Running {
-                started_at: *started_at,
-            },
-            KeptState::Waiting if !primary => Phase::Member,
-            KeptState::Waiting | KeptState::Starting | KeptState::Ended(_) => Phase::Starting,
-        };
-        self.attempts.insert(
-            attempt,
-            Held {
-                kept: kept.clone(),
-                phase,
-                stop: None,
-            },
-        );
-        match (state, kept) {
-            (KeptState::Ended(record), _) => self.record(record, now),
-            (KeptState::Waiting, None) => {
-                let reason = "an agent of another release held it and it never started".to_owned();
-                let outcome = AttemptOutcome::NodeLost {
-                    node: self.node,
-                    reason,
-                };
-                self.ended(attempt, None, outcome, now)
-            }
-            (_, None) => Vec::new(),
-            // It was held and not started: the agent ended in between.
-            (KeptState::Waiting, Some(kept)) if primary => {
-                vec![Command::Serve(Arc::clone(&kept)), Command::Start(kept)]
-            }
-            (_, Some(kept)) => vec![Command::Serve(kept)],
-        }
-    }
-
-    /// The spawner does not know an attempt that we gave it: the message was lost with a connection.
-    fn repeat(&mut self, attempt: AttemptId, now: Timestamp) -> Vec<Command> {
-        let Some(held) = self.attempts.get(&attempt) else {
-            return Vec::new();
-        };
-        let (kept, stop) = (held.kept.clone(), held.stop);
-        match (held.phase, kept) {
-            (Phase::Ended, _) => Vec::new(),
-            (Phase::Releasing, _) => vec![Command::Release { attempt }],
-            (Phase::Member, Some(kept)) => vec![Command::Hold(kept)],
-            (Phase::Starting, Some(kept)) => {
-                let stop = stop.map(|grace| Command::Stop { attempt, grace });
-                [Command::Hold(Arc::clone(&kept)), Command::Start(kept)]
-                    .into_iter()
-                    .chain(stop)
-                    .collect()
-            }
-            (Phase::Running { .. }, _) | (_, None) => {
-                let reason = "its task keeper does not know it any more".to_owned();
-                let outcome = AttemptOutcome::NodeLost {
-                    node: self.node,
-                    reason,
-                };
-                self.ended(attempt, None, outcome, now)
-            }
-        }
+    /// The node cannot start anew as it was told.
+    pub fn errand_refused(&mut self, reason: String) {
+        self.outbox.waiting.push_back(Report::ErrandRefused { reason });
     }
 
     fn free_cores(&mut self, held: &Held) {
         if let (Some(kept), false) = (&held.kept, held.phase == Phase::Ended) {
             self.cores.free(&kept.core_ids);
         }
+    }
+}
+
+/// What a held attempt needs done in that phase, besides being held.
+fn first_step(phase: Phase, kept: Arc<Kept>) -> Option<Command> {
+    match phase {
+        Phase::Starting => Some(Command::Start(kept)),
+        Phase::Coordinating(_) => Some(Command::Coordinate(kept)),
+        Phase::Member if !kept.order.common_files.is_empty() => Some(Command::Prepare(kept)),
+        _ => None,
+    }
+}
+
+/// Whether the attempt's own program runs here, or will: then a stop ends it, and the end is told.
+fn has_program(held: &Held, node: NodeId) -> bool {
+    match held.phase {
+        Phase::Starting | Phase::Running { .. } => true,
+        Phase::Coordinating(_) | Phase::Coordinated => held.kept.as_ref().is_some_and(|kept| kept.is_primary(node)),
+        Phase::Member | Phase::Failing | Phase::Ended | Phase::Releasing => false,
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use proto::control::StartOrder;
 use proto::frame;
 use proto::ids::{AttemptId, JobId};
-use proto::launch::{LAUNCH_VARIABLE, RENDEZVOUS_VARIABLE};
+use proto::launch::{LAUNCH_VARIABLE, RANK_NOTES_VARIABLE, RENDEZVOUS_VARIABLE};
+use proto::model::role::TaskRole;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
@@ -20,10 +21,15 @@ use crate::directory::{NodeDirectory, make_passable};
 use crate::environment::{NodeFacts, environment};
 use crate::kept::Kept;
 use crate::spawner::message::{Credentials, Output, Role, SpawnOrder};
+use crate::{common_files, retention};
 
 /// In a task's folder: its outputs when the user named no others,
 const STDOUT_NAME: &str = "stdout.txt";
 const STDERR_NAME: &str = "stderr.txt";
+
+/// those of its coordination command,
+const COORDINATION_STDOUT: &str = "coordination-stdout.txt";
+pub(crate) const COORDINATION_STDERR: &str = "coordination-stderr.txt";
 
 /// the text of a script task,
 const SCRIPT_NAME: &str = "script";
@@ -111,6 +117,14 @@ pub enum PrepareError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that every node of the task gets.
+    #[error("the common file '{file}' cannot be put into the task's folder: {source}")]
+    CommonFile {
+        /// As it was named.
+        file: String,
+        /// What the system said, or what is wrong with the name.
+        source: io::Error,
+    },
     /// Two inputs.
     #[error("an interactive task takes its input from whoever attaches, not from '{stdin}': leave out one of the two")]
     TwoInputs {
@@ -159,33 +173,74 @@ pub fn places(directory: &NodeDirectory, order: &StartOrder) -> Places {
 /// Makes an attempt's folder, as its user's. One that is there already stays.
 ///
 /// # Errors
-/// [`PrepareError::Folder`], naming the path.
+/// [`PrepareError::Folder`], naming the path; [`PrepareError::CommonFile`], naming the file.
 pub fn make_folder(directory: &NodeDirectory, order: &StartOrder, account: &Account) -> Result<(), PrepareError> {
-    let job = directory.job(order.task.job);
-    make_passable(&job).map_err(|source| PrepareError::Folder { path: job, source })?;
     let folder = directory.task(order.task, order.attempt);
-    make_private(&folder, order.script.as_deref(), account.credentials.as_ref())
-        .map_err(|source| PrepareError::Folder { path: folder, source })
+    let failed = |source| PrepareError::Folder {
+        path: folder.clone(),
+        source,
+    };
+    make_empty(&directory.job(order.task.job), &folder).map_err(failed)?;
+    retention::remember(&folder, order.retention).map_err(failed)?;
+    let user = account.credentials.as_ref();
+    let is_theirs = user.is_some_and(|user| user.uid != 0) && fs::symlink_metadata(&folder).map_err(failed)?.uid() != 0;
+    if is_theirs {
+        return Ok(());
+    }
+    make_private(&folder, order, user)?;
+    if order.role == TaskRole::Start {
+        link_startup(directory, &folder).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The folder of a job goes when its last task's folder went, which may be just now.
+fn make_empty(job: &Path, folder: &Path) -> io::Result<()> {
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        make_passable(job)?;
+        match make_0700(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+            made => return made,
+        }
+    }
 }
 
 /// The folder becomes the user's last: until then nobody else can put anything into it, so no call here can be led
 /// elsewhere by a link.
-fn make_private(folder: &Path, script: Option<&str>, user: Option<&Credentials>) -> io::Result<()> {
-    make_0700(folder)?;
-    let is_theirs = user.is_some_and(|user| user.uid != 0) && fs::symlink_metadata(folder)?.uid() != 0;
-    if is_theirs {
-        return Ok(());
-    }
+fn make_private(folder: &Path, order: &StartOrder, user: Option<&Credentials>) -> Result<(), PrepareError> {
+    let failed = |source| PrepareError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
     let wd = folder.join("wd");
-    make_0700(&wd)?;
-    if let Some(text) = script {
-        write_script(folder, text, user)?;
+    make_0700(&wd).map_err(failed)?;
+    if let Some(text) = &order.script {
+        write_script(folder, text, user).map_err(failed)?;
+    }
+    for file in &order.common_files {
+        common_files::write(folder, file, user).map_err(|source| PrepareError::CommonFile {
+            file: file.path.clone(),
+            source,
+        })?;
     }
     if let Some(user) = user {
-        lchown(&wd, Some(user.uid), Some(user.gid))?;
-        lchown(folder, Some(user.uid), Some(user.gid))?;
+        lchown(&wd, Some(user.uid), Some(user.gid)).map_err(failed)?;
+        lchown(folder, Some(user.uid), Some(user.gid)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The folder of the newest start task is found at the same place always.
+fn link_startup(directory: &NodeDirectory, folder: &Path) -> io::Result<()> {
+    let (link, part) = (directory.startup(), directory.path().join("startup.part"));
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    symlink(folder, &part)?;
+    fs::rename(part, link)
 }
 
 /// Whole or not at all: the agent may be killed here, and what is there already may be running.
@@ -210,7 +265,7 @@ fn write_script(folder: &Path, text: &str, user: Option<&Credentials>) -> io::Re
     fs::rename(&part, &script)
 }
 
-fn make_0700(path: &Path) -> io::Result<()> {
+pub(crate) fn make_0700(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
@@ -255,6 +310,46 @@ pub fn root_order(
         stdout: output(&places.stdout),
         stderr: if merged { Output::Stdout } else { output(&places.stderr) },
         credentials: account.credentials.clone(),
+        runtime_limit: order.runtime_limit,
+        new_privileges,
+    })
+}
+
+/// The task's coordination command, ready to be started on this node.
+///
+/// # Errors
+/// [`PrepareError`].
+pub fn coordination_order(
+    directory: &NodeDirectory,
+    node: &NodeFacts,
+    kept: &Kept,
+    account: &Account,
+    new_privileges: bool,
+) -> Result<SpawnOrder, PrepareError> {
+    let order = &kept.order;
+    make_folder(directory, order, account)?;
+    let places = places(directory, order);
+    let mut env = environment(node, kept, account, &places, socket_of(directory, order).as_deref());
+    // Notes are of the outputs of the task's own command.
+    env.retain(|(name, _)| name != RANK_NOTES_VARIABLE);
+    Ok(SpawnOrder {
+        attempt: order.attempt,
+        role: Role::Coordination,
+        command: order.coordination.clone().unwrap_or_default(),
+        program: None,
+        env,
+        // As for proxies: the primary's own disk is not here.
+        workdirs: vec![places.workdir.clone(), places.wd.clone()],
+        own_workdir: order.workdir.is_none(),
+        stdin: None,
+        stdout: Output::File {
+            path: join(&places.folder, COORDINATION_STDOUT),
+        },
+        stderr: Output::File {
+            path: join(&places.folder, COORDINATION_STDERR),
+        },
+        credentials: account.credentials.clone(),
+        // A command that hangs on one node would hold all of them.
         runtime_limit: order.runtime_limit,
         new_privileges,
     })

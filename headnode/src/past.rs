@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use proto::ids::{JobId, TaskId};
-use proto::model::job::JobRow;
+use proto::model::array::ChunkRow;
+use proto::model::job::{JobRow, JobState};
+use proto::model::owner::Caller;
 use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey};
 use scheduler::StoredJob;
@@ -49,6 +51,44 @@ impl Past {
         }
     }
 
+    /// Takes out of the jobs that another one waits for those that are over, and well, and that the caller may know of.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn drop_met_parents(
+        &self,
+        caller: &Caller,
+        parents: &mut Vec<JobId>,
+        newest: &[Change],
+        is_live: impl Fn(JobId) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut failed = None;
+        parents.retain(|id| {
+            if is_live(*id) {
+                return true;
+            }
+            match self.job_row(*id, newest) {
+                Ok(row) => !row.is_some_and(|row| is_met(caller, &row)),
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            }
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The row of a job as it is after every round so far and after `newest`.
+    fn job_row(&self, id: JobId, newest: &[Change]) -> Result<Option<JobRow>, StoreError> {
+        let under_way: Vec<Arc<Vec<Change>>> = self.under_way.iter().filter_map(Weak::upgrade).collect();
+        let stored = match self.store.row(&RowKey::Job(id))? {
+            Some(Row::Job(job)) => Some(*job),
+            _ => None,
+        };
+        let later = under_way.iter().flat_map(|changes| changes.iter()).chain(newest);
+        Ok(after(stored, id, later))
+    }
+
     /// A job with all its tasks, as it is after every round so far and after `newest`. None when there is none, or when
     /// `is_wanted` says no to its row, which spares reading its tasks.
     ///
@@ -64,17 +104,11 @@ impl Past {
         let under_way: Vec<Arc<Vec<Change>>> = self.under_way.iter().filter_map(Weak::upgrade).collect();
         let later = || under_way.iter().flat_map(|changes| changes.iter()).chain(newest);
 
-        let mut job = match self.store.row(&RowKey::Job(id))? {
+        let stored = match self.store.row(&RowKey::Job(id))? {
             Some(Row::Job(job)) => Some(*job),
             _ => None,
         };
-        for change in later() {
-            match change {
-                Change::Put(Row::Job(row)) if row.id == id => job = Some((**row).clone()),
-                Change::Delete(RowKey::Job(gone)) if *gone == id => job = None,
-                _ => {}
-            }
-        }
+        let job = after(stored, id, later());
         let Some(job) = job.filter(is_wanted) else {
             return Ok(None);
         };
@@ -90,7 +124,66 @@ impl Past {
                 _ => {}
             }
         }
-        let tasks = tasks.into_values().collect();
-        Ok(Some(StoredJob { job, tasks }))
+        let mut chunks: BTreeMap<(TaskId, u32), ChunkRow> = BTreeMap::new();
+        self.store.chunks_up(id, None, &mut |chunk| {
+            chunks.insert((chunk.array, chunk.chunk), chunk);
+            true
+        })?;
+        for change in later() {
+            if let Change::Put(Row::Chunk(row)) = change
+                && row.array.job == id
+            {
+                chunks.insert((row.array, row.chunk), row.clone());
+            }
+        }
+        // What ended well, whole chunks of it, nobody needs in memory.
+        chunks.retain(|(array, _), chunk| {
+            let sweep = tasks.get(array).and_then(|head| head.spec.sweep);
+            !sweep.is_some_and(|sweep| chunk.is_whole(sweep.count()))
+        });
+        Ok(Some(StoredJob {
+            job,
+            tasks: tasks.into_values().collect(),
+            chunks: chunks.into_values().collect(),
+        }))
     }
+}
+
+/// A job's row with these changes over it.
+fn after<'a>(stored: Option<JobRow>, id: JobId, later: impl Iterator<Item = &'a Change>) -> Option<JobRow> {
+    later.fold(stored, |job, change| match change {
+        Change::Put(Row::Job(row)) if row.id == id => Some((**row).clone()),
+        Change::Delete(RowKey::Job(gone)) | Change::DeleteJob(gone) if *gone == id => None,
+        _ => job,
+    })
+}
+
+/// Whether a job that is over lets those run that wait for it; only for those who may know that.
+fn is_met(caller: &Caller, job: &JobRow) -> bool {
+    match &job.state {
+        JobState::Ended { outcome, .. } => caller.may_touch(&job.owner) && scheduler::parent_is_met(outcome),
+        _ => false,
+    }
+}
+
+/// The same as [`Past::drop_met_parents`] for whoever only reads the store.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn drop_met_parents(
+    store: &dyn Store,
+    caller: &Caller,
+    parents: &mut Vec<JobId>,
+    is_live: impl Fn(JobId) -> bool,
+) -> Result<(), StoreError> {
+    let mut met = Vec::new();
+    for id in parents.iter().filter(|id| !is_live(**id)) {
+        if let Some(Row::Job(row)) = store.row(&RowKey::Job(*id))?
+            && is_met(caller, &row)
+        {
+            met.push(*id);
+        }
+    }
+    parents.retain(|id| !met.contains(id));
+    Ok(())
 }

@@ -11,6 +11,7 @@ use proto::client::{Refusal, RefusalCode};
 use proto::control::{HeadMessage, Hello, MAX_ORDERS, Order, Report, Timing};
 use proto::event::Event;
 use proto::ids::{BootId, KeyHash, NodeId, Sequence};
+use proto::model::job::MAX_PARENTS;
 use proto::stored::Change;
 use proto::units::{Now, Timestamp};
 use scheduler::{Action, Answer, Cluster, Input, StoredJob};
@@ -215,6 +216,7 @@ impl<S> Work<'_, S> {
     /// Hands a job that has left memory to an input that may bring it back. It is read here and not in a door, so that
     /// nothing can happen to it between the reading and the decision.
     fn recall(&mut self, input: &mut Input) -> Result<(), Refusal> {
+        self.recall_parents(input)?;
         let (caller, job, stored) = match input {
             Input::AddTasks {
                 caller, job, stored, ..
@@ -222,7 +224,8 @@ impl<S> Work<'_, S> {
             | Input::CloneJob {
                 caller, job, stored, ..
             }
-            | Input::RequeueJob { caller, job, stored } => (caller, *job, stored),
+            | Input::RequeueJob { caller, job, stored }
+            | Input::DeleteJob { caller, job, stored } => (caller, *job, stored),
             Input::RequeueTasks { caller, tasks, stored } => match tasks.first() {
                 Some(task) => (caller, task.job, stored),
                 None => return Ok(()),
@@ -238,6 +241,28 @@ impl<S> Work<'_, S> {
         let found = self.past.job(job, &self.changes, |row| caller.may_touch(&row.owner));
         *stored = found.map_err(|error| unreadable(&error))?.map(Box::<StoredJob>::new);
         Ok(())
+    }
+
+    /// Of the jobs that a job is to wait for, those that are over and no longer in memory are looked up here, for the same
+    /// reason.
+    fn recall_parents(&mut self, input: &mut Input) -> Result<(), Refusal> {
+        let (caller, parents) = match input {
+            Input::Submit { caller, job, .. } | Input::NewJob { caller, job, .. } => (caller, &mut job.parents),
+            Input::ModifyJob { caller, change, .. } => match &mut change.parents {
+                Some(parents) => (caller, parents),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        // Too many are refused without a look at any.
+        if parents.is_empty() || parents.len() > MAX_PARENTS {
+            return Ok(());
+        }
+        self.changes.extend(self.cluster.take_changes());
+        let is_live = |id| self.cluster.job(id).is_some();
+        self.past
+            .drop_met_parents(caller, parents, &self.changes, is_live)
+            .map_err(|error| unreadable(&error))
     }
 
     fn greet(&mut self, (node, key): (NodeId, KeyHash), link: LinkId, hello: Box<Hello>, welcome: &Welcome) {

@@ -3,7 +3,7 @@
 use proto::control::Order;
 use proto::event::Event;
 use proto::model::job::{Env, JobOutcome, JobRow, JobSpec};
-use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec};
+use proto::model::task::{AttemptOutcome, CommonFile, TaskOutcome, TaskRow, TaskSpec};
 
 /// Everything of a row or an order that does not grow with what a user gave.
 const FIXED_BYTES: usize = 1024;
@@ -13,6 +13,9 @@ const EVENT_BYTES: usize = 512;
 
 /// A node with its name and address.
 const NODE_BYTES: usize = 200;
+
+/// An element of an array, with the reason of its failure.
+const ELEMENT_BYTES: usize = 300;
 
 /// A name of a node or a group.
 const NAME_BYTES: usize = 80;
@@ -29,7 +32,15 @@ pub fn of_order(order: &Order) -> usize {
         &start.script,
     ];
     let paths: usize = texts.into_iter().flatten().map(String::len).sum();
-    FIXED_BYTES + words(&start.command) + variables(&start.env) + paths + NODE_BYTES * start.nodes.len()
+    let coordination = start.coordination.as_deref().map_or(0, words);
+    let files = files(&start.common_files);
+    FIXED_BYTES
+        + words(&start.command)
+        + variables(&start.env)
+        + paths
+        + coordination
+        + files
+        + NODE_BYTES * start.nodes.len()
 }
 
 /// Of a job's row.
@@ -50,7 +61,17 @@ pub fn of_event(event: &Event) -> usize {
     match event {
         Event::JobAdded { spec, tasks, .. } => of_job_spec(spec) + tasks.iter().map(of_task_spec).sum::<usize>(),
         Event::TasksAdded { tasks, .. } => FIXED_BYTES + tasks.iter().map(of_task_spec).sum::<usize>(),
-        Event::JobRevived { job, tasks, .. } => of_job(job) + tasks.iter().map(of_task).sum::<usize>(),
+        Event::JobRevived { job, tasks, chunks, .. } => {
+            let elements: usize = chunks.iter().map(|chunk| chunk.elements.len()).sum();
+            of_job(job) + tasks.iter().map(of_task).sum::<usize>() + ELEMENT_BYTES * elements
+        }
+        Event::ScheduleChanged { schedule } => {
+            of_job_spec(&schedule.spec.job) + schedule.spec.tasks.iter().map(of_task_spec).sum::<usize>()
+        }
+        Event::PoolChanged { pool } => {
+            let start = pool.spec.start_task.as_ref();
+            FIXED_BYTES + start.map_or(0, |start| of_task_spec(&start.task))
+        }
         Event::JobCreated { spec, .. } | Event::JobModified { spec, .. } => of_job_spec(spec),
         Event::Granted { shares, .. } => EVENT_BYTES + 40 * shares.len(),
         Event::SettingsChanged { settings } => EVENT_BYTES + variables(&settings.env),
@@ -64,7 +85,9 @@ pub fn of_event(event: &Event) -> usize {
                 + match outcome {
                     JobOutcome::Finished => 0,
                     JobOutcome::Failed { reason } => reason.len(),
-                    JobOutcome::Canceled { by, message } => by.len() + message.len(),
+                    JobOutcome::Canceled { by, message: text } | JobOutcome::Terminated { by, reason: text } => {
+                        by.len() + text.len()
+                    }
                 }
         }
         Event::AttemptEnded { outcome, .. } => EVENT_BYTES + reason(outcome),
@@ -88,14 +111,37 @@ const fn reason(outcome: &AttemptOutcome) -> usize {
 
 fn of_job_spec(spec: &JobSpec) -> usize {
     let names = spec.requested_nodes.len() + spec.node_groups.len();
-    FIXED_BYTES + variables(&spec.env) + NAME_BYTES * names
+    let own = [
+        spec.manager.as_ref().map(|manager| &manager.task),
+        spec.preparation.as_ref().map(|preparation| &preparation.task),
+        spec.release.as_deref(),
+    ];
+    let own: usize = own.into_iter().flatten().map(of_task_spec).sum();
+    FIXED_BYTES + variables(&spec.env) + NAME_BYTES * names + 10 * spec.parents.len() + own
 }
 
 fn of_task_spec(spec: &TaskSpec) -> usize {
     let texts = [&spec.workdir, &spec.stdin, &spec.stdout, &spec.stderr, &spec.script];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();
     let names: usize = spec.depends_on.iter().map(|name| name.len() + 8).sum();
-    FIXED_BYTES + words(&spec.command) + variables(&spec.env) + texts + names
+    let rules = spec
+        .exit_conditions
+        .as_ref()
+        .map_or(0, |conditions| conditions.codes.len());
+    FIXED_BYTES
+        + words(&spec.command)
+        + variables(&spec.env)
+        + texts
+        + names
+        + spec.coordination.as_deref().map_or(0, words)
+        + files(&spec.common_files)
+        + 40 * spec.depends_on_ranges.len()
+        + 100 * rules
+        + NAME_BYTES * spec.resources.len()
+}
+
+fn files(files: &[CommonFile]) -> usize {
+    files.iter().map(|file| file.path.len() + file.text.len() + 40).sum()
 }
 
 fn words(command: &[String]) -> usize {

@@ -21,12 +21,16 @@ use crate::control::{FileReply, FollowFrom, Piece, TaskFile};
 use crate::event::Event;
 use crate::frame::Version;
 use crate::ids::{
-    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, SubmissionId, TaskId, TaskNumber, UserName,
+    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, ScheduleName, Sequence, SubmissionId, TaskId, TaskNumber,
+    UserName,
 };
-use crate::model::job::{Env, JobChange, JobRow, JobSpec};
+use crate::model::job::{DisableTasks, Env, JobChange, JobRow, JobSpec};
+use crate::model::limits::Limits;
 use crate::model::line::TaskLine;
-use crate::model::node::{AdminState, NodeRow};
+use crate::model::node::{AdminState, Deallocation, NodeRow};
 use crate::model::owner::Role;
+use crate::model::pool::{PoolChange, PoolRow, PoolSpec};
+use crate::model::schedule::{ScheduleAction, ScheduleRow, ScheduleSpec};
 use crate::model::task::{TaskRow, TaskSpec};
 use crate::model::user::UserRow;
 use crate::model::why::Why;
@@ -38,6 +42,9 @@ pub const MAX_TASKS: usize = 100_000;
 
 /// The most rows of one list; the reply says when there were more.
 pub const MAX_ROWS: usize = 10_000;
+
+/// For how many jobs of a list it is said why they wait: each costs a look at every node.
+pub const MAX_LISTED_WHYS: usize = 100;
 
 /// What a client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +167,116 @@ pub enum Request {
         tasks: Vec<TaskId>,
         /// Up to 128 characters.
         message: String,
+    },
+    /// Starts nothing of a job until it is enabled.
+    DisableJob {
+        /// Which.
+        job: JobId,
+        /// What happens to its running tasks.
+        tasks: DisableTasks,
+    },
+    /// Puts a disabled job back into the queue.
+    EnableJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Brings a job to its end: running tasks are stopped, waiting ones canceled, release tasks run.
+    TerminateJob {
+        /// Which.
+        job: JobId,
+        /// Up to 128 characters; empty means `UserTerminate`.
+        reason: String,
+    },
+    /// Takes a job away with its tasks and their files; one that is not over is terminated first.
+    DeleteJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Runs failed tasks of a live job again, with their retries counted afresh (Azure Batch's `reactivate`).
+    ReactivateTasks {
+        /// As in `CancelTasks`.
+        tasks: Vec<TaskId>,
+    },
+    /// Why one task waits. Answered by `Why`.
+    WhyTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Makes a job schedule. Repeating it with the same wishes changes nothing.
+    AddSchedule {
+        /// Its name.
+        name: ScheduleName,
+        /// What is asked.
+        spec: Box<ScheduleSpec>,
+    },
+    /// Changes what a job schedule asks for; its live job stays as it is.
+    ModifySchedule {
+        /// Which.
+        name: ScheduleName,
+        /// All of it as it is to be.
+        spec: Box<ScheduleSpec>,
+    },
+    /// Does something to a job schedule.
+    ActOnSchedule {
+        /// Which.
+        name: ScheduleName,
+        /// What.
+        action: ScheduleAction,
+    },
+    /// All job schedules; a plain user sees their own. Answered by `Schedules`.
+    ListSchedules,
+    /// One of them. Answered by `Schedules`.
+    ViewSchedule {
+        /// Which.
+        name: ScheduleName,
+    },
+    /// Makes a pool. For administrators.
+    AddPool {
+        /// Its name.
+        name: PoolName,
+        /// What is asked.
+        spec: Box<PoolSpec>,
+    },
+    /// Changes a pool. For administrators.
+    SetPool {
+        /// Which.
+        name: PoolName,
+        /// What.
+        change: Box<PoolChange>,
+    },
+    /// Gives a pool another size. For administrators.
+    ResizePool {
+        /// Which.
+        name: PoolName,
+        /// How many nodes; none: what is under way stops where it is, and as many nodes as join are taken.
+        wanted: Option<u32>,
+        /// What happens to tasks of nodes that leave.
+        option: Deallocation,
+        /// How long it may take; none means [`crate::model::pool::DEFAULT_RESIZE_TIMEOUT`].
+        timeout: Option<Millis>,
+    },
+    /// Takes a pool away; its nodes leave the cluster, their tasks wait again. For administrators.
+    DeletePool {
+        /// Which.
+        name: PoolName,
+    },
+    /// Has nodes start anew, once they hold nothing. For operators; from their image, for administrators.
+    RestartNodes {
+        /// Which.
+        nodes: Vec<NodeName>,
+        /// What happens to their tasks.
+        option: Deallocation,
+        /// From their image.
+        reimage: bool,
+    },
+    /// Limits of users. Answered by `Limits`.
+    ListLimits,
+    /// Sets them. For administrators.
+    SetLimits {
+        /// Whose; none means of everybody who has none of their own.
+        user: Option<UserName>,
+        /// All of them as they are to be; none takes a user's own back.
+        limits: Option<Limits>,
     },
     /// What would become of a submission, without making it. Refused as the submission would be.
     Rehearse {
@@ -300,9 +417,9 @@ pub enum Request {
         nodes: Vec<NodeName>,
         /// To what.
         admin: AdminState,
-        /// Whether tasks that may be rerun are put back into the queue now, when the node goes offline.
+        /// What happens to their tasks, when they go offline.
         #[serde(default)]
-        requeue: bool,
+        option: Deallocation,
     },
     /// All groups with their nodes.
     ListGroups,
@@ -410,6 +527,18 @@ pub enum Reply {
         /// Why it would wait; none when it would start.
         why: Option<Box<Why>>,
     },
+    /// Job schedules.
+    Schedules {
+        /// By name.
+        schedules: Vec<ScheduleRow>,
+    },
+    /// Limits and what is used of them.
+    Limits {
+        /// Of everybody who has none of their own.
+        each: Limits,
+        /// By user: those with limits of their own, and those who have anything now.
+        users: Vec<UserUse>,
+    },
     /// A piece of a task's output, or news of where it comes from.
     Output(Box<Output>),
     /// What happened.
@@ -462,6 +591,9 @@ pub enum Reply {
         jobs: Vec<JobRow>,
         /// Whether there are more.
         more: bool,
+        /// Why the first of them wait that do, at most [`MAX_LISTED_WHYS`].
+        #[serde(default)]
+        whys: Vec<Why>,
     },
     /// One job.
     Job {
@@ -631,6 +763,23 @@ pub struct FileEnd {
     pub content: FileReply,
 }
 
+/// What a user has of their limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserUse {
+    /// Login name.
+    pub user: String,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Whether they are their own.
+    pub own: bool,
+    /// Jobs that hold nodes.
+    pub running_jobs: u32,
+    /// Slots that are held.
+    pub cores: u32,
+    /// Tasks that wait.
+    pub queued_tasks: u64,
+}
+
 /// A node as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
@@ -654,10 +803,8 @@ pub struct GroupView {
 /// A pool as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolView {
-    /// Its name.
-    pub name: PoolName,
-    /// Slots of each node; none means its cores.
-    pub slots_per_node: Option<u32>,
+    /// The row.
+    pub row: PoolRow,
     /// Its nodes, by name.
     pub nodes: Vec<NodeName>,
     /// How many of them answer and are online.

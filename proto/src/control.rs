@@ -26,7 +26,8 @@ use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName
 use crate::model::job::Env;
 use crate::model::node::Inventory;
 use crate::model::owner::{Owner, Role};
-use crate::model::task::{AttemptOutcome, Interactive};
+use crate::model::role::TaskRole;
+use crate::model::task::{AttemptOutcome, CommonFile, Interactive};
 use crate::units::{Millis, Timestamp};
 
 /// The most reports in one message; more go in the next one.
@@ -134,6 +135,17 @@ pub enum Report {
         /// When.
         at: Timestamp,
     },
+    /// The coordination command of a gang's task ended well here; what it left behind runs on. When it fails, the node says
+    /// [`Report::Ended`] with [`AttemptOutcome::NotStarted`], whichever node it is.
+    Coordinated {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The node cannot start anew as it was told.
+    ErrandRefused {
+        /// For people, naming what to configure.
+        reason: String,
+    },
     /// Nothing of the attempt runs on this node any more (answer to [`Order::Release`], also when it never knew it).
     Released {
         /// Which.
@@ -238,6 +250,21 @@ pub enum Order {
         /// Which.
         attempt: AttemptId,
     },
+    /// All nodes have coordinated: the primary starts its command. Ignored when it has.
+    Begin {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The node starts anew by the command of its configuration. It holds nothing.
+    Restart {
+        /// From its image.
+        reimage: bool,
+    },
+    /// A job was deleted: the directories of its tasks go.
+    ForgetJob {
+        /// Which.
+        job: JobId,
+    },
     /// From a newer head.
     #[serde(other)]
     Unknown,
@@ -285,6 +312,25 @@ pub struct StartOrder {
     pub exclusive: bool,
     /// Whether it may be started again elsewhere: then it ends with the fencing lease.
     pub rerunnable: bool,
+    /// What it is for its job.
+    #[serde(default)]
+    pub role: TaskRole,
+    /// Run first, on this node as on the others, with `AZ_BATCH_IS_CURRENT_NODE_MASTER` set; its end is told by
+    /// [`Report::Coordinated`]. With it the primary starts its command at [`Order::Begin`] only.
+    #[serde(default)]
+    pub coordination: Option<Vec<String>>,
+    /// Put into the task's directory first.
+    #[serde(default)]
+    pub common_files: Vec<CommonFile>,
+    /// How long its directory is kept after its end.
+    #[serde(default)]
+    pub retention: Option<Millis>,
+    /// The pool, for `AZ_BATCH_POOL_ID`.
+    #[serde(default)]
+    pub pool: Option<PoolName>,
+    /// The job has a preparation task: the directory of its newest attempt here, for `AZ_BATCH_JOB_PREP_DIR`.
+    #[serde(default)]
+    pub prepared_by: Option<AttemptId>,
     /// For launches inside the allocation: what its own certificate authority is made from. The head fills it in.
     pub authority: Option<AllocationAuthority>,
 }

@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use core::net::SocketAddr;
 
 use crate::ids::{
-    AttemptId, BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, SubmissionId, TaskId, TaskNumber,
-    UserName,
+    AttemptId, BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, ScheduleName, SubmissionId, TaskId,
+    TaskNumber, UserName,
 };
+use crate::model::array::ChunkRow;
 use crate::model::attempt::Share;
 use crate::model::job::{JobOutcome, JobRow, JobSpec, Progress};
-use crate::model::node::{AdminState, Inventory};
+use crate::model::node::{AdminState, Deallocation, Inventory, NodeErrand, NodeStart};
 use crate::model::owner::{Owner, Role};
+use crate::model::pool::PoolRow;
+use crate::model::schedule::ScheduleRow;
 use crate::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec};
 use crate::model::user::{Credential, LoginToken};
 use crate::stored::{SettingsRow, TokenRow};
@@ -29,6 +32,26 @@ pub enum Event {
         slots_per_node: Option<u32>,
         /// When.
         at: Timestamp,
+    },
+    /// A pool was made or is otherwise now: all of it.
+    PoolChanged {
+        /// As it is now.
+        pool: Box<PoolRow>,
+    },
+    /// A pool was taken away; no node is in it.
+    PoolRemoved {
+        /// Its name.
+        pool: PoolName,
+    },
+    /// A job schedule was made or is otherwise now: all of it.
+    ScheduleChanged {
+        /// As it is now.
+        schedule: Box<ScheduleRow>,
+    },
+    /// A job schedule was taken away.
+    ScheduleRemoved {
+        /// Its name.
+        schedule: ScheduleName,
     },
     /// A node group was made.
     GroupAdded {
@@ -152,7 +175,7 @@ pub enum Event {
         /// The life of its task keeper.
         boot: BootId,
         /// What it has.
-        inventory: Inventory,
+        inventory: Box<Inventory>,
         /// Where its peers reach it.
         peer: SocketAddr,
         /// How far its clock is ahead.
@@ -188,6 +211,26 @@ pub enum Event {
         node: NodeId,
         /// To what.
         admin: AdminState,
+        /// What is done with its tasks while it is draining.
+        #[serde(default)]
+        drain: Deallocation,
+    },
+    /// The start task of a node's pool is due, runs or has ended there.
+    NodeStartChanged {
+        /// Which.
+        node: NodeId,
+        /// How far it is; none when the pool has none any more.
+        start: Option<NodeStart>,
+    },
+    /// A node is to do something, was told so, or has done it.
+    NodeErrandChanged {
+        /// Which.
+        node: NodeId,
+        /// What; none when it is done, was taken back, or was refused by the node.
+        errand: Option<NodeErrand>,
+        /// Why the node refused it, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
     },
     /// A submission was accepted.
     JobAdded {
@@ -203,6 +246,9 @@ pub enum Event {
         tasks: Vec<TaskSpec>,
         /// When.
         at: Timestamp,
+        /// The job schedule that made it.
+        #[serde(default)]
+        schedule: Option<ScheduleName>,
     },
     /// A job without tasks was made, in state Configuring.
     JobCreated {
@@ -251,8 +297,11 @@ pub enum Event {
     JobRevived {
         /// Its row as it was stored.
         job: Box<JobRow>,
-        /// Its tasks as they were stored.
+        /// Its tasks as they were stored, arrays as one row.
         tasks: Vec<TaskRow>,
+        /// The chunks of its arrays in which something did not end well.
+        #[serde(default)]
+        chunks: Vec<ChunkRow>,
         /// Whether the job itself was put back into the queue (`job requeue`), which is counted.
         counted: bool,
         /// When.
@@ -262,6 +311,49 @@ pub enum Event {
     JobRequeued {
         /// Which.
         job: JobId,
+    },
+    /// Nothing of a job is started until it is enabled.
+    JobDisabled {
+        /// Which.
+        job: JobId,
+    },
+    /// A disabled job is in the queue again.
+    JobEnabled {
+        /// Which.
+        job: JobId,
+    },
+    /// A job is taken away as soon as it is over.
+    JobDeleting {
+        /// Which.
+        job: JobId,
+    },
+    /// A job that was over is gone, with its tasks and their files.
+    JobDeleted {
+        /// Which.
+        job: JobId,
+    },
+    /// A task of the job itself for one node is due: preparation, release, start task. It waits for the node and for
+    /// nothing else. One that was there before waits again.
+    ErrandAdded {
+        /// Which; its step is the node.
+        task: TaskId,
+    },
+    /// A task of the job itself is forgotten: its node is gone or has a new life.
+    ErrandForgotten {
+        /// Which.
+        task: TaskId,
+    },
+    /// All elements of an array that nobody touched are canceled at once.
+    ArrayRestCanceled {
+        /// The array.
+        task: TaskId,
+        /// When.
+        at: Timestamp,
+    },
+    /// They wait again.
+    ArrayRestRequeued {
+        /// The array.
+        task: TaskId,
     },
     /// The end of a job was decided while parts of it still hold nodes.
     JobStopping {
@@ -289,6 +381,18 @@ pub enum Event {
         shares: Vec<Share>,
         /// When.
         at: Timestamp,
+    },
+    /// The nodes of a try are prepared for its job, so they are told of it now.
+    AttemptSent {
+        /// The try.
+        attempt: AttemptId,
+    },
+    /// The coordination command of a try ended well on a node.
+    Coordinated {
+        /// The try.
+        attempt: AttemptId,
+        /// The node.
+        node: NodeId,
     },
     /// The primary node started it.
     AttemptStarted {
@@ -332,6 +436,12 @@ pub enum Event {
         /// Whether somebody said so, which counts no retry.
         #[serde(default)]
         asked: bool,
+        /// Whether after an exit that was no success, which counts as one of those retries and not of the others.
+        #[serde(default)]
+        retry: bool,
+        /// Whether its counts of retries begin anew (`task reactivate`).
+        #[serde(default)]
+        afresh: bool,
     },
     /// A task is over.
     TaskEnded {

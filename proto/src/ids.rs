@@ -79,10 +79,62 @@ number_id!(
     /// A job; counts from 1 in order of submission.
     JobId(u64), "job", least 1
 );
-number_id!(
-    /// A task's number within its job; counts from 1.
-    TaskNumber(u32), "task", least 1
-);
+/// A task's number within its job; counts from 1. Three numbers that no user gives stand for the job's own tasks
+/// ([`crate::model::role::TaskRole`]): they are written as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskNumber(pub u32);
+
+impl TaskNumber {
+    /// The job manager task, first in its job's order. Written `manager`.
+    pub const MANAGER: Self = Self(0);
+    /// The job preparation task; its step is the number of the node that it prepares. Written `prep`.
+    pub const PREPARATION: Self = Self(u32::MAX - 2);
+    /// The job release task; its step is the number of the node. Written `release`.
+    pub const RELEASE: Self = Self(u32::MAX - 1);
+    /// The largest number of a task that a user adds.
+    pub const LARGEST: Self = Self(u32::MAX - 3);
+
+    const WORDS: [(Self, &'static str); 3] = [
+        (Self::MANAGER, "manager"),
+        (Self::PREPARATION, "prep"),
+        (Self::RELEASE, "release"),
+    ];
+
+    /// Whether a task of this number runs once per node for its job, beside the job's own tasks.
+    #[must_use]
+    pub const fn is_per_node(self) -> bool {
+        matches!(self, Self::PREPARATION | Self::RELEASE)
+    }
+}
+
+impl fmt::Display for TaskNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::WORDS.iter().find(|(number, _)| number == self) {
+            Some((_, word)) => f.pad(word),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl FromStr for TaskNumber {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if let Some((number, _)) = Self::WORDS.iter().find(|(_, word)| *word == text) {
+            return Ok(*number);
+        }
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (1..=Self::LARGEST.0).contains(number));
+        number.map(Self).ok_or_else(|| IdError::NotANumber {
+            kind: "task",
+            text: text.to_owned(),
+            least: 1,
+        })
+    }
+}
+
 number_id!(
     /// A compute node, given at its first join and kept for its life.
     NodeId(u32), "node", least 1
@@ -282,6 +334,18 @@ name!(
     /// A pool's name.
     PoolName, "pool"
 );
+name!(
+    /// A job schedule's name.
+    ScheduleName, "job schedule"
+);
+name!(
+    /// The name of a countable resource of nodes, for example `gpu`.
+    ResourceName, "resource"
+);
+name!(
+    /// A placement domain: nodes that are near each other (a rack, a zone, a placement group).
+    DomainName, "placement domain"
+);
 
 /// The login name of a person or service, as the system's user database has it: case counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -429,6 +493,10 @@ mod tests {
     fn ids_read_what_they_write() {
         let task: TaskId = "12.1".parse().expect("a task id");
         assert_eq!(task.to_string(), "12.1");
+        let prep: TaskId = "12.prep.3".parse().expect("a task id");
+        assert_eq!(prep.number, TaskNumber::PREPARATION);
+        assert_eq!(prep.to_string(), "12.prep.3");
+        assert_eq!(TaskId::first_of(JobId(7)).to_string(), "7.manager");
         assert_eq!("7".parse::<JobId>().expect("a job id"), JobId(7));
         let boot = BootId(0xab);
         assert_eq!(boot.to_string().parse::<BootId>().expect("a boot id"), boot);

@@ -4,17 +4,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, GroupName, JobId, NodeId, PoolName, Sequence, SubmissionId, TaskId, TaskNumber, UserName};
+use crate::ids::{
+    AttemptId, GroupName, JobId, NodeId, PoolName, ScheduleName, Sequence, SubmissionId, TaskId, TaskNumber, UserName,
+};
+use crate::model::array::ChunkRow;
 use crate::model::attempt::AttemptRow;
 use crate::model::job::{Env, JobRow};
+use crate::model::limits::UserLimits;
 use crate::model::node::NodeRow;
 use crate::model::pool::{GroupRow, PoolRow};
+use crate::model::schedule::ScheduleRow;
 use crate::model::task::TaskRow;
 use crate::model::user::UserRow;
 use crate::units::{Millis, Timestamp};
 
 /// The format that this build writes. A store with a higher one is refused.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What the cluster counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +86,9 @@ pub struct SettingsRow {
     /// Parameters.
     #[serde(default)]
     pub parameters: Parameters,
+    /// How much one user may have at a time.
+    #[serde(default)]
+    pub limits: UserLimits,
 }
 
 /// Parameters of the cluster under HPC Pack's names; none means the head node's own default.
@@ -92,6 +100,9 @@ pub struct Parameters {
     /// `TaskRetryCount`: how often a task that says nothing itself is started again after failures that are not its own.
     #[serde(default)]
     pub task_retry_count: Option<u32>,
+    /// `BackfillLookAhead`: how many waiting jobs behind a blocked one are looked at for what may run meanwhile.
+    #[serde(default)]
+    pub backfill_look_ahead: Option<u32>,
 }
 
 /// One row.
@@ -110,6 +121,8 @@ pub enum Row {
     Job(Box<JobRow>),
     /// A task.
     Task(Box<TaskRow>),
+    /// Touched elements of an array.
+    Chunk(ChunkRow),
     /// An attempt that still holds nodes.
     Attempt(AttemptRow),
     /// A submission.
@@ -120,6 +133,8 @@ pub enum Row {
     User(Box<UserRow>),
     /// What an administrator has set.
     Settings(Box<SettingsRow>),
+    /// A job schedule.
+    Schedule(Box<ScheduleRow>),
 }
 
 /// Which row. Sorted by kind, then by id, as lists show it.
@@ -137,6 +152,8 @@ pub enum RowKey {
     Job(JobId),
     /// A task.
     Task(TaskId),
+    /// A chunk of an array, by its number.
+    Chunk(TaskId, u32),
     /// An attempt.
     Attempt(AttemptId),
     /// A submission.
@@ -147,6 +164,8 @@ pub enum RowKey {
     User(UserName),
     /// What an administrator has set.
     Settings,
+    /// A job schedule.
+    Schedule(ScheduleName),
 }
 
 /// What happens to a row.
@@ -156,6 +175,8 @@ pub enum Change {
     Put(Row),
     /// Taken away.
     Delete(RowKey),
+    /// A job with all its tasks and chunks is taken away.
+    DeleteJob(JobId),
 }
 
 impl Row {
@@ -169,11 +190,13 @@ impl Row {
             Self::Node(row) => RowKey::Node(row.id),
             Self::Job(row) => RowKey::Job(row.id),
             Self::Task(row) => RowKey::Task(row.id),
+            Self::Chunk(row) => RowKey::Chunk(row.array, row.chunk),
             Self::Attempt(row) => RowKey::Attempt(row.id),
             Self::Submission(row) => RowKey::Submission(row.id),
             Self::Token(row) => RowKey::Token(row.hash.clone()),
             Self::User(row) => RowKey::User(row.name.clone()),
             Self::Settings(_) => RowKey::Settings,
+            Self::Schedule(row) => RowKey::Schedule(row.name.clone()),
         }
     }
 }
@@ -194,12 +217,23 @@ impl RowKey {
                 let step = id.step.map_or_else(Vec::new, |step| step.0.to_be_bytes().to_vec());
                 [Self::tasks_of(id.job).as_slice(), &id.number.0.to_be_bytes(), &step].concat()
             }
+            Self::Chunk(array, chunk) => {
+                let number = array.number.0.to_be_bytes();
+                [Self::chunks_of(array.job).as_slice(), &number, &chunk.to_be_bytes()].concat()
+            }
             Self::Attempt(id) => [b"a/".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Submission(id) => [b"s/".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Token(hash) => named(b"k/", hash),
             Self::User(name) => [b"u/", name.as_str().as_bytes()].concat(),
             Self::Settings => b"c/".to_vec(),
+            Self::Schedule(name) => named(b"h/", name.as_str()),
         }
+    }
+
+    /// The prefix of all chunks of the arrays of one job.
+    #[must_use]
+    pub fn chunks_of(job: JobId) -> Vec<u8> {
+        [b"e/".as_slice(), &job.0.to_be_bytes()].concat()
     }
 
     /// The prefix of all tasks of one job.

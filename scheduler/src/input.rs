@@ -3,15 +3,20 @@
 use proto::control::{Hello, Report};
 use proto::event::Event;
 use proto::ids::{
-    BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, SubmissionId, TaskId, TaskNumber, UserName,
+    BootId, GroupName, JobId, KeyHash, NodeId, NodeName, PoolName, ScheduleName, SubmissionId, TaskId, TaskNumber,
+    UserName,
 };
-use proto::model::job::{Env, JobChange, JobRow, JobSpec};
-use proto::model::node::AdminState;
+use proto::model::array::ChunkRow;
+use proto::model::job::{DisableTasks, Env, JobChange, JobRow, JobSpec};
+use proto::model::limits::Limits;
+use proto::model::node::{AdminState, Deallocation};
 use proto::model::owner::{Caller, Role};
+use proto::model::pool::{PoolChange, PoolSpec};
+use proto::model::schedule::{ScheduleAction, ScheduleSpec};
 use proto::model::task::{TaskRow, TaskSpec};
 use proto::model::user::{Credential, LoginToken};
 use proto::stored::TokenRow;
-use proto::units::Timestamp;
+use proto::units::{Millis, Timestamp};
 
 use crate::action::Action;
 
@@ -125,6 +130,132 @@ pub enum Input {
         /// For people.
         message: String,
     },
+    /// Starts nothing of a job any more. Answered by [`Answer::Notes`].
+    DisableJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// What happens to its running tasks.
+        tasks: DisableTasks,
+    },
+    /// Puts a disabled job back. Answered by [`Answer::Notes`].
+    EnableJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+    },
+    /// Brings a job to its end. Answered by [`Answer::Notes`].
+    TerminateJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Takes a job away. Answered by [`Answer::Notes`].
+    DeleteJob {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        job: JobId,
+        /// The job as it is stored, when it is not in memory.
+        stored: Option<Box<StoredJob>>,
+    },
+    /// Runs failed tasks of a live job again, their retries counted afresh. Answered by [`Answer::Notes`].
+    ReactivateTasks {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Makes a job schedule. Answered by [`Answer::Notes`].
+    AddSchedule {
+        /// Who asks.
+        caller: Caller,
+        /// Its name.
+        name: ScheduleName,
+        /// What is asked.
+        spec: Box<ScheduleSpec>,
+    },
+    /// Changes one. Answered by [`Answer::Notes`].
+    ModifySchedule {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        name: ScheduleName,
+        /// As it is to be.
+        spec: Box<ScheduleSpec>,
+    },
+    /// Does something to one. Answered by [`Answer::Notes`].
+    ActOnSchedule {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        name: ScheduleName,
+        /// What.
+        action: ScheduleAction,
+    },
+    /// Makes a pool. Answered by [`Answer::Notes`].
+    AddPool {
+        /// Who asks.
+        caller: Caller,
+        /// Its name.
+        name: PoolName,
+        /// What is asked.
+        spec: Box<PoolSpec>,
+    },
+    /// Changes one. Answered by [`Answer::Notes`].
+    SetPool {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        name: PoolName,
+        /// What.
+        change: Box<PoolChange>,
+    },
+    /// Gives one another size. Answered by [`Answer::Notes`].
+    ResizePool {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        name: PoolName,
+        /// How many nodes; none stops a resize.
+        wanted: Option<u32>,
+        /// What happens to tasks of nodes that leave.
+        option: Deallocation,
+        /// How long it may take.
+        timeout: Option<Millis>,
+    },
+    /// Takes one away. Answered by [`Answer::Notes`].
+    DeletePool {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        name: PoolName,
+    },
+    /// Has nodes start anew. Answered by [`Answer::Notes`].
+    RestartNodes {
+        /// Who asks.
+        caller: Caller,
+        /// Which.
+        nodes: Vec<NodeName>,
+        /// What happens to their tasks.
+        option: Deallocation,
+        /// From their image.
+        reimage: bool,
+    },
+    /// Sets limits of users. Answered by [`Answer::Notes`].
+    SetLimits {
+        /// Who asks.
+        caller: Caller,
+        /// Whose; none means of everybody who has none of their own.
+        user: Option<UserName>,
+        /// As they are to be; none takes a user's own back.
+        limits: Option<Limits>,
+    },
     /// Ends a job. Answered by [`Answer::Notes`].
     CancelJob {
         /// Who asks.
@@ -144,8 +275,8 @@ pub enum Input {
         nodes: Vec<NodeName>,
         /// To what.
         admin: AdminState,
-        /// Whether tasks that may be rerun are put back into the queue now.
-        requeue: bool,
+        /// What happens to their tasks.
+        option: Deallocation,
     },
     /// Takes nodes out of the cluster. Answered by [`Answer::Notes`].
     RemoveNodes {
@@ -297,8 +428,10 @@ pub enum Input {
 pub struct StoredJob {
     /// The job.
     pub job: JobRow,
-    /// All its tasks, in order.
+    /// All its tasks, in order; an array as one row.
     pub tasks: Vec<TaskRow>,
+    /// The chunks of its arrays that are not whole ([`ChunkRow::is_whole`]), in order. Whole ones do no harm.
+    pub chunks: Vec<ChunkRow>,
 }
 
 /// What follows from an input.

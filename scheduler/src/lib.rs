@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod calendar;
 mod cluster;
 mod decide;
 mod explain;
@@ -27,9 +28,9 @@ mod resync;
 mod settings;
 
 pub use action::{Action, react};
-pub use cluster::{Cluster, RestoreError};
-pub use decide::decide;
-pub use explain::explain;
+pub use cluster::{Cluster, ElementPlace, RestoreError};
+pub use decide::{decide, parent_is_met};
+pub use explain::{explain, explain_task};
 pub use input::{Answer, Decision, Input, StoredJob};
 pub use names::natural_order;
 pub use plan::{Plan, Rehearsal, plan, rehearse};

@@ -5,7 +5,7 @@ use proto::control::{HeldAttempt, HeldState, Order};
 use proto::ids::NodeId;
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
 
-use crate::action::{start_order, stop_order};
+use crate::action::{begin_order, errand_order, start_order, stop_order};
 use crate::cluster::Cluster;
 
 /// Orders for a node that said what it holds, after its [`crate::Input::NodeUp`] was decided and applied.
@@ -19,8 +19,9 @@ pub fn resync(cluster: &Cluster, node: NodeId, held: &[HeldAttempt]) -> Vec<Orde
             .iter()
             .find(|held| held.attempt == attempt.id)
             .map(|held| &held.state);
-        orders.extend(due(cluster, attempt, attempt.primary() == Some(node), state));
+        orders.extend(due(cluster, attempt, node, state));
     }
+    orders.extend(errand_order(cluster, node));
     orders
 }
 
@@ -32,14 +33,19 @@ fn is_held_by(attempt: &AttemptRow, node: NodeId) -> bool {
 }
 
 /// What a node has to do about an attempt that it has a part in, given what it says of it.
-fn due(cluster: &Cluster, attempt: &AttemptRow, primary: bool, state: Option<&HeldState>) -> Option<Order> {
+fn due(cluster: &Cluster, attempt: &AttemptRow, node: NodeId, state: Option<&HeldState>) -> Option<Order> {
+    let primary = attempt.primary() == Some(node);
     let release = Some(Order::Release { attempt: attempt.id });
-    let start = || start_order(cluster, attempt).map(|order| Order::Start(Box::new(order)));
+    let start = || start_order(cluster, attempt, node).map(|order| Order::Start(Box::new(order)));
     match (attempt.phase, state) {
         (AttemptPhase::Releasing, _) => release,
         // The start was lost; nothing but the node itself may say so.
         (AttemptPhase::Granted, None) => start(),
         (AttemptPhase::Running { .. }, None) if !primary => start(),
+        // Its nodes may have coordinated while it was away.
+        (AttemptPhase::Granted, Some(HeldState::Waiting)) if primary => {
+            begin_order(cluster, attempt).map(|(_, order)| order)
+        }
         // It ran, or was to be stopped, and is not there: the answer to a release ends it.
         (AttemptPhase::Running { .. } | AttemptPhase::Stopping { .. }, None) if primary => release,
         (AttemptPhase::Stopping { .. }, Some(HeldState::Waiting | HeldState::Running { .. })) if primary => {

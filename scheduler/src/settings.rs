@@ -14,8 +14,17 @@ pub(crate) const CANCEL_GRACE: &str = "TaskCancelGracePeriod";
 /// How often a task is started again.
 pub(crate) const RETRY_COUNT: &str = "TaskRetryCount";
 
+/// How many waiting jobs behind a blocked one are tried.
+pub(crate) const BACKFILL_LOOK_AHEAD: &str = "BackfillLookAhead";
+
+/// `BackfillLookAhead` where nobody has set it: HPC Pack's.
+pub(crate) const LOOK_AHEAD: u32 = 1000;
+
+/// The largest `BackfillLookAhead`.
+pub(crate) const MAX_LOOK_AHEAD: u32 = 1_000_000;
+
 /// Parameters that an administrator may set, as HPC Pack calls them.
-pub(crate) const SETTABLE: &[&str] = &[CANCEL_GRACE, RETRY_COUNT];
+pub(crate) const SETTABLE: &[&str] = &[CANCEL_GRACE, RETRY_COUNT, BACKFILL_LOOK_AHEAD];
 
 /// Parameters that are shown, and set where the head node is started.
 pub(crate) const SHOWN: &[&str] = &[
@@ -34,7 +43,6 @@ pub(crate) const UNBUILT: &[&str] = &[
     "AutomaticGrowthEnabled",
     "AutomaticShrinkEnabled",
     "AutoGrowShrink",
-    "BackfillLookAhead",
     "DefaultHoldDuration",
     "DisableCredentialReuse",
     "EmailAddress",
@@ -195,6 +203,10 @@ pub fn parameters_in_force(cluster: &Cluster) -> Vec<Parameter> {
         (
             set.task_retry_count.unwrap_or(DEFAULT_REQUEUES).to_string(),
             "how often a task is started again after failures that are not its own",
+        ),
+        (
+            set.backfill_look_ahead.unwrap_or(LOOK_AHEAD).to_string(),
+            "how many waiting jobs behind a blocked one are tried; 0 lets none pass",
         ),
     ];
     let shown = [

@@ -4,5 +4,6 @@ pub mod cluster;
 pub mod hosts;
 pub mod init;
 pub mod show;
+pub mod sim;
 pub mod site;
 pub mod wait;

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         ["--all"] | ["--all", "--full"] => show::run_all(),
         [init::HOLD] => init::hold(),
         [init::HOST, name, folder, programs] => init::host(name, folder, programs),
-        [name, ..] => show::run_one(name),
+        ["--soak", "sim"] => show::soak(),
+        [name, words @ ..] => show::run_one(name, words),
     }
 }

@@ -6,6 +6,7 @@
 mod figure;
 mod links;
 mod local;
+mod placement;
 mod spawn;
 mod store;
 mod submit;
@@ -22,7 +23,7 @@ use figure::{Figure, Report};
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 struct Flags {
-    /// Only these: store, spawn, links, submit
+    /// Only these: store, spawn, links, submit, placement
     names: Vec<String>,
     /// Also write the figures, with facts of the machine, to this file
     #[arg(long, value_name = "FILE")]
@@ -40,6 +41,7 @@ const MEASURES: &[(&str, Measure)] = &[
     ("spawn", spawn::run),
     ("links", links::run),
     ("submit", submit::run),
+    ("placement", placement::run),
 ];
 
 fn main() -> ExitCode {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 use headnode::store::{SledStore, Store};
@@ -66,9 +67,11 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 fn row(number: u32) -> Row {
     Row::Task(Box::new(TaskRow {
         id: TaskId::new(JobId(1), TaskNumber(number)),
-        spec: TaskSpec::of_command(vec!["true".to_owned()]),
+        spec: Arc::new(TaskSpec::of_command(vec!["true".to_owned()])),
         state: TaskState::Queued,
         requeues: 0,
+        retries: 0,
+        array: None,
         last_attempt: None,
         last_nodes: Vec::new(),
         exit_code: None,

@@ -1,9 +1,9 @@
 //! What the commands about jobs and tasks return beside single rows.
 
 use proto::ids::NodeName;
-use proto::model::job::JobRow;
+use proto::model::job::{JobRow, TaskCounts};
 pub use proto::model::line::{SweepLine, TaskLine, span};
-use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskSpec, TaskState};
+use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskRow, TaskState};
 use proto::model::why::Why;
 
 use super::Names;
@@ -16,6 +16,26 @@ pub struct Refused {
     pub what: String,
     /// The exit code that tells it.
     pub exit: Exit,
+}
+
+/// Of a service's counts those that stand for instances that nobody touched: all that wait, or, once it was canceled, what
+/// was canceled with it.
+pub(crate) fn untouched(counts: &TaskCounts) -> TaskCounts {
+    TaskCounts {
+        queued: counts.queued,
+        canceled: if counts.queued == 0 { counts.canceled } else { 0 },
+        ..TaskCounts::default()
+    }
+}
+
+/// A service's instances that there were.
+pub(crate) fn instances(sweep: &SweepLine) -> TaskCounts {
+    let rest = untouched(&sweep.counts);
+    TaskCounts {
+        queued: 0,
+        canceled: sweep.counts.canceled - rest.canceled,
+        ..sweep.counts
+    }
 }
 
 /// A part of a list of tasks. A long list is told in several.
@@ -31,17 +51,34 @@ pub struct TaskPage {
     pub last: bool,
 }
 
+/// Which task of a submission starts first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The manager.
+    Manager,
+    /// The first of the others.
+    First,
+}
+
 /// `job submit --dry-run`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rehearsed {
-    /// The task, for what it asks.
-    pub task: TaskSpec,
+    /// Whether it is about the manager task, which starts first.
+    pub subject: Subject,
+    /// What that task asks for at least.
+    pub asked: Request,
+    /// How many of that it takes at most, where it said so.
+    pub most: Option<u32>,
+    /// How many tasks it has.
+    pub tasks: usize,
     /// Whether it would start at once.
     pub starts_now: bool,
     /// On which nodes.
     pub nodes: Vec<NodeName>,
     /// Why it would wait.
     pub why: Option<Box<Why>>,
+    /// Names of the nodes that the reason mentions.
+    pub names: Names,
     /// What is probably meant otherwise.
     pub remarks: Vec<String>,
 }

@@ -26,6 +26,7 @@ pub(crate) enum Source {
     Groups,
     Pools,
     Users,
+    Schedules,
 }
 
 /// Where the words before lead.
@@ -168,6 +169,9 @@ fn positional(verb: Verb, given: usize, typed: &str) -> Completion {
         several if several.contains("JOB") => "JOB",
         other => other,
     };
+    if wanted == "SCHEDULE" {
+        return Completion::asked(Source::Schedules, "", typed);
+    }
     if wanted == "NAME" && verb.spec().noun == Noun::User {
         return Completion::asked(Source::Users, "", typed);
     }
@@ -189,6 +193,9 @@ fn by_word(what: &str, before: &str, typed: &str) -> Completion {
     if what.contains('|') && what.bytes().all(|b| b.is_ascii_lowercase() || b == b'|') {
         let words = what.split('|').map(|word| (format!("{before}{word}"), String::new()));
         return Completion::of(words, &format!("{before}{typed}"));
+    }
+    if what == "OPTION" {
+        return by_word("requeue|terminate|taskcompletion|retaineddata", before, typed);
     }
     if what == "ROLE" {
         return by_word("user|operator|administrator", before, typed);

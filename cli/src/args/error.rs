@@ -122,6 +122,14 @@ pub enum UsageError {
         /// How it is written.
         usage: String,
     },
+    /// Something in a file that a command line names.
+    #[error("{place}: {wrong}")]
+    File {
+        /// Which file, and which line of it.
+        place: String,
+        /// What is wrong, and what to write.
+        wrong: String,
+    },
     /// A word that is no id, name or list.
     #[error("{wrong}; write {usage}")]
     BadWord {

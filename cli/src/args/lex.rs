@@ -115,6 +115,13 @@ impl Options {
         others.0.into_iter().try_for_each(|given| self.push(given))
     }
 
+    /// Options that nobody typed: those of a job file.
+    pub(crate) fn of(given: impl IntoIterator<Item = Given>) -> Result<Self, UsageError> {
+        let mut options = Self::default();
+        given.into_iter().try_for_each(|given| options.push(given))?;
+        Ok(options)
+    }
+
     fn push(&mut self, given: Given) -> Result<(), UsageError> {
         match self.one(given.key) {
             Some(first) if !repeats(given.key) => Err(UsageError::Twice {
@@ -184,9 +191,13 @@ impl Scope {
         let names = self.specs().filter(|spec| matches!(spec.status, Status::Built(_)));
         let names: Vec<String> = names.flat_map(OptionSpec::plain_names).collect();
         let ours = |long: &str| self.find(long.split('=').next().unwrap_or(long)).is_some();
+        // In HPC Pack's spelling too: /time is --time.
+        let dashed = spelled
+            .strip_prefix('/')
+            .map_or_else(|| spelled.to_owned(), |name| format!("--{}", name.to_ascii_lowercase()));
         let habit = HABITS
             .iter()
-            .find(|(typed, long)| typed.contains(&spelled) && ours(long));
+            .find(|(typed, long)| typed.contains(&dashed.as_str()) && ours(long));
         if let Some((_, long)) = habit {
             return UsageError::UnknownOption {
                 place: self.place.clone(),
@@ -218,7 +229,11 @@ const HABITS: &[(&[&str], &str)] = &[
     (&["-p", "-q", "--partition", "--queue"], "pool"),
     (&["-C", "--constraint"], "node-group"),
     (&["-J"], "job-name"),
+    (&["--mem"], "memory"),
     (&["--mem"], "memory-per-node"),
+    (&["--gres", "--gpus"], "resource"),
+    (&["--after", "--afterok"], "parent-job-ids"),
+    (&["-f", "--file", "--json-file"], "job-file"),
     (&["-a", "--array"], "parametric"),
     (&["-d", "--dependency"], "depend"),
     (&["-e", "--error"], "stderr"),

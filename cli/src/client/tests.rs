@@ -51,6 +51,9 @@ fn row(state: JobState) -> Reply {
         submitted_at: Timestamp(1),
         progress: None,
         requeues: 0,
+        schedule: None,
+        deleting: false,
+        touched_nodes: std::collections::BTreeSet::new(),
     };
     Reply::Job { job: Box::new(job) }
 }

@@ -59,6 +59,7 @@ async fn ask(source: Source, begun: &str, globals: &Globals, around: &Surroundin
         (Source::Groups, _) => Request::ListGroups,
         (Source::Pools, _) => Request::ListPools,
         (Source::Users, _) => Request::ListUsers,
+        (Source::Schedules, _) => Request::ListSchedules,
     };
     Some(match client.request(request).await.ok()? {
         Reply::Jobs { jobs, .. } => jobs
@@ -85,11 +86,15 @@ async fn ask(source: Source, begun: &str, globals: &Globals, around: &Surroundin
             .collect(),
         Reply::Pools { pools } => pools
             .into_iter()
-            .map(|pool| (pool.name.to_string(), format!("{} nodes", pool.nodes.len())))
+            .map(|pool| (pool.row.name.to_string(), format!("{} nodes", pool.nodes.len())))
             .collect(),
         Reply::Users { users } => users
             .into_iter()
             .map(|user| (user.name.to_string(), user.role.as_str().to_owned()))
+            .collect(),
+        Reply::Schedules { schedules } => schedules
+            .into_iter()
+            .map(|schedule| (schedule.name.to_string(), schedule.state.word().to_owned()))
             .collect(),
         _ => return None,
     })

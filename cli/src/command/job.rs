@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use proto::client::{JobFilter, RefusalCode, Reply, Request};
-use proto::ids::{JobId, TaskId};
+use proto::ids::{JobId, TaskId, TaskNumber};
 use proto::model::job::JobRow;
+use proto::model::why::{Hold, NextEvent, Why};
 
-use super::select::{self, Meant};
-use super::{Door, submit, task, wait};
-use crate::answer::{Among, Answer, Refused};
+use super::select::{self, Meant, Naming, Of, Pages};
+use super::{Door, services, submit, task, wait};
+use crate::answer::{Among, Answer, Names, Refused, TaskLine};
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
 use crate::render::Look;
@@ -19,7 +20,12 @@ pub(super) async fn run(command: JobCommand, look: &Look, door: &Door) -> Result
     match command {
         JobCommand::Submit(submission) => submit::submit(*submission, look, door).await,
         JobCommand::SubmitMade { job, then } => submit::submit_made(job, then, look, door).await,
-        JobCommand::New { id, job } => submit::new(id, *job, door).await,
+        JobCommand::New {
+            id,
+            job,
+            tasks,
+            remarks,
+        } => submit::new(id, *job, tasks, remarks, door).await,
         JobCommand::Add {
             id,
             job,
@@ -42,8 +48,22 @@ pub(super) async fn run(command: JobCommand, look: &Look, door: &Door) -> Result
             wait::watch(job, look, door).await
         }
         JobCommand::Wait(picks) => wait_all(&picks, door).await,
-        JobCommand::View(picks) => each(&picks, door, |job| Request::ViewJob { job }).await,
-        JobCommand::Why(picks) => each(&picks, door, |job| Request::WhyJob { job }).await,
+        JobCommand::View(picks) => {
+            let answer = each(&picks, door, |job| Request::ViewJob { job }).await?;
+            on_nodes(answer, door).await
+        }
+        JobCommand::Why { jobs, tasks } if tasks.is_empty() => each(&jobs, door, |job| Request::WhyJob { job }).await,
+        JobCommand::Why { jobs, tasks } => why(&jobs, tasks, door).await,
+        JobCommand::Disable { jobs, tasks } => each(&jobs, door, |job| Request::DisableJob { job, tasks }).await,
+        JobCommand::Enable(jobs) => each(&jobs, door, |job| Request::EnableJob { job }).await,
+        JobCommand::Terminate { jobs, reason } => {
+            let request = |job| Request::TerminateJob {
+                job,
+                reason: reason.clone(),
+            };
+            each(&jobs, door, request).await
+        }
+        JobCommand::Delete(jobs) => each(&jobs, door, |job| Request::DeleteJob { job }).await,
         JobCommand::Modify { jobs, change } => {
             let request = |job| Request::ModifyJob {
                 job,
@@ -117,14 +137,27 @@ async fn list(filter: JobFilter, picks: &[JobPick], door: &Door) -> Result<Answe
             (_, true) => Among::All,
         };
         return match client.request(Request::ListJobs { filter }).await? {
-            Reply::Jobs { jobs, more } => Ok(Answer::Jobs { jobs, more, among }),
+            Reply::Jobs { mut jobs, more, whys } => {
+                for job in &mut jobs {
+                    services::settle(job, &mut client).await?;
+                }
+                Ok(Answer::Jobs {
+                    jobs,
+                    more,
+                    among,
+                    whys,
+                })
+            }
             _ => Err(ClientError::Unexpected { asked: "job list" }.into()),
         };
     }
     let mut jobs = Vec::new();
     for meant in select::jobs(picks, &mut client).await? {
         match client.request(Request::ViewJob { job: meant.job }).await {
-            Ok(Reply::Job { job }) => jobs.extend(Some(*job).filter(|job| is_asked(job, &filter))),
+            Ok(Reply::Job { mut job }) => {
+                services::settle(&mut job, &mut client).await?;
+                jobs.extend(Some(*job).filter(|job| is_asked(job, &filter)));
+            }
             Err(error) if is_hole(meant, &error) => {}
             Ok(_) => return Err(ClientError::Unexpected { asked: "job list" }.into()),
             Err(error) => return Err(error.into()),
@@ -134,6 +167,7 @@ async fn list(filter: JobFilter, picks: &[JobPick], door: &Door) -> Result<Answe
         jobs,
         more: false,
         among: Among::All,
+        whys: Vec::new(),
     })
 }
 
@@ -166,13 +200,115 @@ async fn each(picks: &[JobPick], door: &Door, request: impl Fn(JobId) -> Request
             Err(error) => return Err(error.into()),
         }
     }
+    for answer in answers.iter_mut().flatten() {
+        if let Answer::Job(job) | Answer::Why { job, .. } = answer {
+            services::settle(job, &mut client).await?;
+        }
+    }
+    name_nodes(&mut answers, &mut client).await?;
+    together(answers)
+}
+
+/// Puts the preparation and release tasks beside the jobs that have some.
+async fn on_nodes(answer: Answer, door: &Door) -> Result<Answer, CliError> {
+    let job = match answer {
+        Answer::Job(job) if job.spec.preparation.is_some() || job.spec.release.is_some() => job,
+        Answer::Many(all) => {
+            let mut answers = Vec::new();
+            for one in all {
+                answers.push(match one {
+                    // No deeper: of several jobs none is several.
+                    Ok(answer) => Ok(Box::pin(on_nodes(answer, door)).await?),
+                    Err(refused) => Err(refused),
+                });
+            }
+            return Ok(Answer::Many(answers));
+        }
+        other => return Ok(other),
+    };
+    let mut client = door.connect().await?;
+    let first = TaskId::new(job.id, TaskNumber::PREPARATION);
+    let mut pages = Pages::new(job.id, select::before(first), Of::Steps(Vec::new()));
+    let (mut tasks, mut names) = (Vec::new(), Names::default());
+    while let Some((lines, more)) = pages.next(&mut client).await? {
+        names.0.extend(more.0);
+        tasks.extend(lines.into_iter().filter_map(|line| match line {
+            TaskLine::Task(row) => Some(*row),
+            TaskLine::Sweep(_) => None,
+        }));
+    }
+    Ok(Answer::JobOnNodes { job, tasks, names })
+}
+
+/// Reasons speak of nodes by number; their names are asked for once, when one does.
+async fn name_nodes(answers: &mut [Result<Answer, Refused>], client: &mut Client) -> Result<(), CliError> {
+    let mut known = None;
+    for answer in answers.iter_mut().flatten() {
+        if let Answer::Why {
+            why: Some(why), names, ..
+        } = answer
+            && speaks_of_nodes(why)
+        {
+            let all = match known.take() {
+                Some(all) => all,
+                None => node_names(client).await?,
+            };
+            *names = Names::clone(&all);
+            known = Some(all);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a reason speaks of nodes by number.
+pub(super) const fn speaks_of_nodes(why: &Why) -> bool {
+    matches!(why.held, Some(Hold::Preparing { .. })) || matches!(why.next, Some(NextEvent::NodeReady { .. }))
+}
+
+/// The names of all nodes.
+pub(super) async fn node_names(client: &mut Client) -> Result<Names, CliError> {
+    match client.request(Request::ListNodes).await? {
+        Reply::Nodes { nodes } => Ok(Names(
+            nodes.into_iter().map(|node| (node.row.id, node.row.name)).collect(),
+        )),
+        _ => Err(ClientError::Unexpected { asked: "node list" }.into()),
+    }
+}
+
+/// Jobs first, then single tasks.
+async fn why(jobs: &[JobPick], tasks: Vec<TaskPick>, door: &Door) -> Result<Answer, CliError> {
+    let mut client = door.connect().await?;
+    let mut requests: Vec<Request> = Vec::new();
+    for meant in select::jobs(jobs, &mut client).await? {
+        requests.push(Request::WhyJob { job: meant.job });
+    }
+    let picked = Picked {
+        tasks,
+        states: Vec::new(),
+    };
+    let ids = select::tasks(&picked, Naming::Each, &mut client).await?;
+    requests.extend(ids.into_values().flatten().map(|task| Request::WhyTask { task }));
+    let several = requests.len() > 1;
+    let mut answers = Vec::new();
+    for request in requests {
+        match client.request(request).await {
+            Ok(reply) => answers.push(Ok(answer(reply)?)),
+            Err(error @ ClientError::Refused(_)) if several => answers.push(Err(refused(&error))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    name_nodes(&mut answers, &mut client).await?;
     together(answers)
 }
 
 fn answer(reply: Reply) -> Result<Answer, CliError> {
     match reply {
         Reply::Job { job } => Ok(Answer::Job(job)),
-        Reply::Why { job, why } => Ok(Answer::Why { job, why }),
+        Reply::Why { job, why } => Ok(Answer::Why {
+            job,
+            why,
+            names: Names::default(),
+        }),
         Reply::Done { notes, .. } => Ok(Answer::Notes(notes)),
         _ => Err(ClientError::Unexpected { asked: "this command" }.into()),
     }

@@ -14,7 +14,10 @@ mod follow;
 mod invite;
 mod job;
 mod node;
+mod pool;
+mod schedule;
 mod select;
+mod services;
 mod settings;
 mod submit;
 mod task;
@@ -36,7 +39,9 @@ pub async fn run(command: Command, globals: &Globals, around: &Surroundings) -> 
     match command {
         Command::Cluster(command) => cluster::run(command, globals, around).await,
         Command::Access(command) => access::run(command, globals, around).await,
-        Command::Node(command) => node::run(command, &Door::of(globals, around)?).await,
+        Command::Node(command) => node::run(command, globals.look(), &Door::of(globals, around)?).await,
+        Command::Pool(command) => pool::run(command, &Door::of(globals, around)?).await,
+        Command::Schedule(command) => schedule::run(command, &Door::of(globals, around)?).await,
         Command::Job(command) => job::run(command, &globals.look(), &Door::of(globals, around)?).await,
         Command::Task(command) => task::run(command, &globals.look(), &Door::of(globals, around)?).await,
     }

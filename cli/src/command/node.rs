@@ -1,25 +1,37 @@
-//! Commands about nodes, groups and pools.
+//! Commands about nodes and groups.
 
 use proto::client::{NodeView, Reply, Request};
 use proto::ids::GroupName;
 
-use super::Door;
+use super::{Door, events};
 use crate::answer::Answer;
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
+use crate::render::Look;
 use crate::request::NodeCommand;
 
 /// Carries out one.
-pub(super) async fn run(command: NodeCommand, door: &Door) -> Result<Answer, CliError> {
+pub(super) async fn run(command: NodeCommand, look: Look, door: &Door) -> Result<Answer, CliError> {
+    if let NodeCommand::Watch(nodes) = command {
+        events::watch(nodes, look, door).await?;
+        return Ok(Answer::Told);
+    }
     let mut client = door.connect().await?;
     let wrong = |asked| Err(ClientError::Unexpected { asked }.into());
     let request = match &command {
         NodeCommand::List { .. } => Request::ListNodes,
+        // Told above, for as long as somebody listens.
+        NodeCommand::Watch(_) => return Ok(Answer::Told),
         NodeCommand::View(node) => Request::ViewNode { node: node.clone() },
-        NodeCommand::Switch { nodes, admin, requeue } => Request::SwitchNodes {
+        NodeCommand::Switch { nodes, admin, option } => Request::SwitchNodes {
             nodes: nodes.clone(),
             admin: *admin,
-            requeue: *requeue,
+            option: *option,
+        },
+        NodeCommand::Restart { nodes, option, reimage } => Request::RestartNodes {
+            nodes: nodes.clone(),
+            option: *option,
+            reimage: *reimage,
         },
         NodeCommand::Remove { nodes, force } => Request::RemoveNodes {
             nodes: nodes.clone(),
@@ -34,8 +46,6 @@ pub(super) async fn run(command: NodeCommand, door: &Door) -> Result<Answer, Cli
             group: group.clone(),
             nodes: nodes.clone(),
         },
-        NodeCommand::PoolList => Request::ListPools,
-        NodeCommand::PoolView(pool) => Request::ViewPool { pool: pool.clone() },
     };
     match (command, client.request(request).await?) {
         (NodeCommand::List { group, states }, Reply::Nodes { nodes }) => {
@@ -55,13 +65,9 @@ pub(super) async fn run(command: NodeCommand, door: &Door) -> Result<Answer, Cli
             None => wrong("node view"),
         },
         (NodeCommand::GroupList, Reply::Groups { groups }) => Ok(Answer::Groups(groups)),
-        (NodeCommand::PoolList, Reply::Pools { pools }) => Ok(Answer::Pools(pools)),
-        (NodeCommand::PoolView(_), Reply::Pools { pools }) => match pools.into_iter().next() {
-            Some(pool) => Ok(Answer::Pool(Box::new(pool))),
-            None => wrong("pool view"),
-        },
         (
             NodeCommand::Switch { .. }
+            | NodeCommand::Restart { .. }
             | NodeCommand::Remove { .. }
             | NodeCommand::GroupAdd { .. }
             | NodeCommand::GroupRemove { .. },

@@ -1,14 +1,17 @@
 //! Which jobs and tasks are there of those that a command line means.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use proto::client::{JobFilter, Reply, Request};
 use proto::ids::{JobId, TaskId, TaskNumber};
-use proto::model::line::TaskLine;
+use proto::model::line::{SweepLine, TaskLine};
+use proto::model::task::TaskKind;
 
 use crate::answer::Names;
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
+use crate::render::Progress;
 use crate::request::{JobPick, Picked, TaskPick};
 
 /// A job that is meant.
@@ -63,8 +66,21 @@ async fn newest(count: u32, client: &mut Client) -> Result<Vec<JobId>, CliError>
     }
 }
 
+/// How the steps of a sweep are named where only some states are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// Each by itself, to be looked at.
+    Each,
+    /// The sweep in their place where that means the same, to be changed.
+    Shortest,
+}
+
 /// The tasks of each job, as a request names them: a whole sweep by its own id.
-pub(super) async fn tasks(picked: &Picked, client: &mut Client) -> Result<BTreeMap<JobId, Vec<TaskId>>, CliError> {
+pub(super) async fn tasks(
+    picked: &Picked,
+    naming: Naming,
+    client: &mut Client,
+) -> Result<BTreeMap<JobId, Vec<TaskId>>, CliError> {
     let mut found: BTreeMap<JobId, Vec<TaskId>> = BTreeMap::new();
     for pick in &picked.tasks {
         let jobs = match pick {
@@ -77,7 +93,20 @@ pub(super) async fn tasks(picked: &Picked, client: &mut Client) -> Result<BTreeM
             let of_job = found.entry(job).or_default();
             match pick {
                 TaskPick::One(id) if picked.states.is_empty() => of_job.push(*id),
-                _ => of_job.extend(in_bounds(pick, job, &picked.states, client).await?),
+                TaskPick::Tasks { .. } | TaskPick::Jobs(_) | TaskPick::One(TaskId { step: None, .. })
+                    if naming == Naming::Shortest && !picked.states.is_empty() =>
+                {
+                    of_job.extend(in_states(pick, job, &picked.states, client).await?);
+                }
+                _ => of_job.extend(
+                    in_bounds(
+                        bounds(pick, job),
+                        is_whole(pick, &picked.states),
+                        &picked.states,
+                        client,
+                    )
+                    .await?,
+                ),
             }
         }
     }
@@ -89,22 +118,103 @@ pub(super) async fn tasks(picked: &Picked, client: &mut Client) -> Result<BTreeM
     Ok(found)
 }
 
-async fn in_bounds(
+/// Without a filter a sweep is named as a whole, which is shorter by far.
+const fn is_whole(pick: &TaskPick, states: &[String]) -> bool {
+    states.is_empty() && !matches!(pick, TaskPick::Steps { .. })
+}
+
+/// Tasks in some states. Sweeps are looked at by their counts first: one may have millions of steps.
+async fn in_states(
     pick: &TaskPick,
     job: JobId,
     states: &[String],
     client: &mut Client,
 ) -> Result<Vec<TaskId>, CliError> {
     let (first, last) = bounds(pick, job);
-    // Without a filter a sweep is named as a whole, which is shorter by far.
-    let whole = states.is_empty() && !matches!(pick, TaskPick::Steps { .. });
+    let mut lines: Vec<TaskLine> = Vec::new();
+    let mut pages = Pages::new(job, before(first), Of::Lines);
+    while let Some((page, _)) = pages.next(client).await? {
+        for line in page.into_iter().filter(|line| line.id() <= last) {
+            match (lines.last_mut(), &line) {
+                (Some(TaskLine::Sweep(sweep)), TaskLine::Sweep(next)) if sweep.id == next.id => sweep.merge(next),
+                _ => lines.push(line),
+            }
+        }
+    }
+    let mut ids = Vec::new();
+    for line in &lines {
+        match line {
+            TaskLine::Task(row) if states.iter().any(|state| state == row.state.word()) => ids.push(row.id),
+            TaskLine::Task(_) => {}
+            TaskLine::Sweep(sweep) => match meant(sweep, states) {
+                Steps::None => {}
+                Steps::All => ids.push(sweep.id),
+                Steps::Some(states) => {
+                    let bounds = bounds(&TaskPick::One(sweep.id), job);
+                    ids.extend(in_bounds(bounds, false, &states, client).await?);
+                }
+            },
+        }
+    }
+    Ok(ids)
+}
+
+/// Which steps of a sweep a filter means.
+#[derive(Debug, PartialEq, Eq)]
+enum Steps {
+    None,
+    /// All that a change of the whole sweep would change.
+    All,
+    /// Those in these states.
+    Some(Vec<String>),
+}
+
+fn meant(sweep: &SweepLine, states: &[String]) -> Steps {
+    let counts = &sweep.counts;
+    let is_service = sweep.spec.kind == TaskKind::Service;
+    let count = |state: &str| match state {
+        // What nobody touched of a service is no task that waits.
+        "Queued" if is_service => 0,
+        "Queued" => counts.queued,
+        "Finished" => counts.finished,
+        "Failed" => counts.failed,
+        "Canceled" => counts.canceled,
+        _ => counts.running,
+    };
+    let there: Vec<String> = states.iter().filter(|state| count(state) > 0).cloned().collect();
+    let counted: u32 = there.iter().map(|state| count(state)).sum();
+    let unfinished = counts.queued + counts.running + counts.failed + counts.canceled;
+    // Of these two there may be millions that no list should have; of others the steps themselves are meant.
+    let is_plain = there.iter().all(|state| state == "Queued" || state == "Canceled");
+    match () {
+        () if there.is_empty() => Steps::None,
+        () if is_plain && counted == unfinished => Steps::All,
+        () => Steps::Some(there),
+    }
+}
+
+/// After this time somebody who waits is told why.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The ids between two, both included.
+async fn in_bounds(
+    (first, last): (TaskId, TaskId),
+    whole: bool,
+    states: &[String],
+    client: &mut Client,
+) -> Result<Vec<TaskId>, CliError> {
     let mut ids: Vec<TaskId> = Vec::new();
     let mut pages = Pages::new(
-        job,
+        first.job,
         before(first),
         if whole { Of::Lines } else { Of::Steps(states.to_vec()) },
     );
+    let begun = Instant::now();
+    let mut progress = Progress::new();
     while let Some((lines, _)) = pages.next(client).await? {
+        if begun.elapsed() > PATIENCE {
+            progress.show(&format!("job {}: {} tasks found, still looking", first.job, ids.len()));
+        }
         for id in lines.iter().map(TaskLine::id) {
             if id > last {
                 return Ok(ids);
@@ -225,7 +335,48 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use proto::model::job::TaskCounts;
+    use proto::model::sweep::Sweep;
+    use proto::model::task::TaskSpec;
+
     use super::*;
+
+    #[test]
+    fn a_sweep_is_named_as_a_whole_where_that_means_the_same() {
+        let mut spec = TaskSpec::of_command(vec!["x".to_owned()]);
+        spec.sweep = Sweep::new(1, 1000, 1).ok();
+        let mut sweep = SweepLine {
+            id: TaskId::new(JobId(3), TaskNumber(1)),
+            last: TaskId::last_of(JobId(3)),
+            spec: spec.clone().into(),
+            counts: TaskCounts {
+                finished: 10,
+                canceled: 990,
+                ..TaskCounts::default()
+            },
+            started_at: None,
+            ended_at: None,
+            failed: Vec::new(),
+        };
+        let states = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(meant(&sweep, &states(&["Canceled"])), Steps::All);
+        assert_eq!(meant(&sweep, &states(&["Failed"])), Steps::None);
+        assert_eq!(
+            meant(&sweep, &states(&["Finished"])),
+            Steps::Some(states(&["Finished"]))
+        );
+        sweep.counts.failed = 1;
+        let both = states(&["Canceled", "Queued"]);
+        assert_eq!(meant(&sweep, &both), Steps::Some(states(&["Canceled"])));
+        sweep.counts = TaskCounts {
+            queued: 999,
+            running: 1,
+            ..TaskCounts::default()
+        };
+        spec.kind = TaskKind::Service;
+        sweep.spec = spec.into();
+        assert_eq!(meant(&sweep, &states(&["Queued"])), Steps::None);
+    }
 
     #[test]
     fn what_comes_before_an_id_sorts_before_it_and_after_all_others() {

@@ -8,12 +8,13 @@ use proto::client::{Reply, Request};
 use proto::ids::{JobId, SubmissionId, TaskId};
 use proto::model::job::JobSpec;
 use proto::model::line::TaskLine;
-use proto::model::task::{Request as Needs, TaskSpec};
+use proto::model::task::{Request as Needs, TaskKind, TaskSpec};
 
 use super::attach::{self, Attached, Keys};
+use super::job::{node_names, speaks_of_nodes};
 use super::select::{self, Of, Pages};
 use super::{Door, wait};
-use crate::answer::{Answer, Names, Rehearsed, Shown};
+use crate::answer::{Answer, Names, Rehearsed, Shown, Subject};
 use crate::client::{Client, ClientError};
 use crate::exit::CliError;
 use crate::render::{Form, Labels, Live, Look};
@@ -24,7 +25,7 @@ pub(super) async fn submit(submission: Submission, look: &Look, door: &Door) -> 
     if submission.then == Then::Rehearse {
         return rehearse(submission, door).await;
     }
-    let keys = match submission.task.interactive {
+    let keys = match submission.tasks.iter().find_map(|task| task.interactive) {
         // Said before anything is submitted.
         Some(kind) => attach::keys(kind.terminal)?,
         None => Keys::None,
@@ -32,16 +33,17 @@ pub(super) async fn submit(submission: Submission, look: &Look, door: &Door) -> 
     let Submission {
         id,
         job,
-        task,
+        tasks,
         then,
         remarks,
     } = submission;
     let given = id.is_some();
-    let one = task.sweep.is_none();
+    let one = matches!(tasks.as_slice(), [task] if task.sweep.is_none() && task.kind == TaskKind::Basic)
+        && job.manager.is_none();
     let request = Request::Submit {
         submission: made_or(id)?,
         job: Box::new(job),
-        tasks: vec![task],
+        tasks,
     };
     let (job, repeated) = match door.ask_again(&request).await? {
         Reply::Submitted { job, repeated, .. } => (job, repeated),
@@ -185,14 +187,32 @@ async fn first_task(job: JobId, client: &mut Client) -> Result<Option<(proto::mo
 }
 
 async fn rehearse(submission: Submission, door: &Door) -> Result<Answer, CliError> {
-    let Submission { job, task, remarks, .. } = submission;
+    let Submission {
+        job, tasks, remarks, ..
+    } = submission;
+    // The manager starts before the others.
+    let (subject, first) = match &job.manager {
+        Some(manager) => (Subject::Manager, Some(&manager.task)),
+        None => (Subject::First, tasks.first()),
+    };
+    let asked = first.map(|task| task.request).unwrap_or_default();
+    let most = first.and_then(|task| task.request_max);
+    let count = tasks.len();
     let request = Request::Rehearse {
         job: Box::new(job),
-        tasks: vec![task.clone()],
+        tasks,
     };
-    match door.ask(request).await? {
+    let mut client = door.connect().await?;
+    match client.request(request).await? {
         Reply::Rehearsed { starts_now, nodes, why } => Ok(Answer::Rehearsed(Box::new(Rehearsed {
-            task,
+            names: match &why {
+                Some(why) if speaks_of_nodes(why) => node_names(&mut client).await?,
+                _ => Names::default(),
+            },
+            subject,
+            asked,
+            most,
+            tasks: count,
             starts_now,
             nodes,
             why,
@@ -205,13 +225,38 @@ async fn rehearse(submission: Submission, door: &Door) -> Result<Answer, CliErro
     }
 }
 
-/// `job new`
-pub(super) async fn new(id: Option<SubmissionId>, job: JobSpec, door: &Door) -> Result<Answer, CliError> {
+/// `job new`. The tasks of a job file follow in a question of their own: while a job is in configuration that shows nowhere.
+pub(super) async fn new(
+    id: Option<SubmissionId>,
+    job: JobSpec,
+    tasks: Vec<TaskSpec>,
+    remarks: Vec<String>,
+    door: &Door,
+) -> Result<Answer, CliError> {
     let request = Request::NewJob {
         submission: made_or(id)?,
         job: Box::new(job),
     };
-    made(&request, id.is_some(), door).await
+    let answer = made(&request, id.is_some(), remarks, door).await?;
+    // A repetition has its tasks already.
+    let Answer::Made {
+        job, repeated: false, ..
+    } = &answer
+    else {
+        return Ok(answer);
+    };
+    if !tasks.is_empty() {
+        let request = Request::AddTasks {
+            submission: made_or(None)?,
+            job: *job,
+            tasks,
+        };
+        door.ask_again(&request).await.map_err(|error| CliError::WithoutTasks {
+            job: *job,
+            source: Box::new(error),
+        })?;
+    }
+    Ok(answer)
 }
 
 /// `job clone`
@@ -221,10 +266,10 @@ pub(super) async fn clone(id: Option<SubmissionId>, pick: JobPick, door: &Door) 
         submission: made_or(id)?,
         job,
     };
-    made(&request, id.is_some(), door).await
+    made(&request, id.is_some(), Vec::new(), door).await
 }
 
-async fn made(request: &Request, given: bool, door: &Door) -> Result<Answer, CliError> {
+async fn made(request: &Request, given: bool, remarks: Vec<String>, door: &Door) -> Result<Answer, CliError> {
     match door.ask_again(request).await? {
         Reply::Submitted { job, repeated, .. } => Ok(Answer::Made {
             job,
@@ -233,6 +278,7 @@ async fn made(request: &Request, given: bool, door: &Door) -> Result<Answer, Cli
                 _ => None,
             },
             repeated: repeated && given,
+            remarks,
         }),
         _ => Err(ClientError::Unexpected { asked: "job new" }.into()),
     }

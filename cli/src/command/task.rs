@@ -10,7 +10,7 @@ use proto::ids::{JobId, TaskId};
 use super::attach::{self, Attached, Keys};
 use super::follow::{Following, follow};
 use super::job::{of_each_job, refused, together};
-use super::select::{self, Of, Pages};
+use super::select::{self, Naming, Of, Pages};
 use super::{Door, show, submit};
 use crate::answer::{Answer, Names, SweepLine, TaskLine, TaskPage};
 use crate::args::UsageError;
@@ -52,6 +52,7 @@ pub(super) async fn run(command: TaskCommand, look: &Look, door: &Door) -> Resul
             act(&tasks, door, request).await
         }
         TaskCommand::Requeue(tasks) => act(&tasks, door, |tasks| Request::RequeueTasks { tasks }).await,
+        TaskCommand::Reactivate(tasks) => act(&tasks, door, |tasks| Request::ReactivateTasks { tasks }).await,
         TaskCommand::Finish { tasks, message } => {
             let request = |tasks| Request::FinishTasks {
                 tasks,
@@ -69,7 +70,7 @@ pub(super) async fn act(
     request: impl Fn(Vec<TaskId>) -> Request,
 ) -> Result<Answer, CliError> {
     let mut client = door.connect().await?;
-    let tasks = select::tasks(picked, &mut client).await?;
+    let tasks = select::tasks(picked, Naming::Shortest, &mut client).await?;
     if tasks.is_empty() {
         let which = match picked.states.as_slice() {
             [] => "no such task; nothing was done".to_owned(),
@@ -156,7 +157,7 @@ async fn view_all(picked: &Picked, all: bool, door: &Door) -> Result<Answer, Cli
     let mut client = door.connect().await?;
     let ids: Vec<TaskId> = match (picked.tasks.as_slice(), picked.states.is_empty()) {
         ([TaskPick::Jobs(JobPick::Last(1))], true) => vec![first_of(JobPick::Last(1), &mut client).await?],
-        _ => select::tasks(picked, &mut client)
+        _ => select::tasks(picked, Naming::Each, &mut client)
             .await?
             .into_values()
             .flatten()
@@ -242,7 +243,7 @@ async fn tail(request: &TailRequest, door: &Door) -> Result<Answer, CliError> {
                     tasks: vec![*pick],
                     states: request.tasks.states.clone(),
                 };
-                for (job, ids) in select::tasks(&one, &mut client).await? {
+                for (job, ids) in select::tasks(&one, Naming::Each, &mut client).await? {
                     targets.entry(job).or_default().extend(ids);
                 }
             }

@@ -1,5 +1,7 @@
 //! Whole commands against a head node of a few lines, over a real socket.
 
+mod model;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -64,6 +66,13 @@ impl Head {
                 zone: Zone::Fixed(time::UtcOffset::UTC),
             },
             script: |_| Ok(None),
+            file: |path, _| match path {
+                "g.toml" => Ok(crate::text::FileText {
+                    text: "[[task]]\nname = \"a\"\ncommand = \"x\"\n[[task]]\ncommand = \"y\"\n".to_owned(),
+                    mode: 0o644,
+                }),
+                _ => Err(format!("there is no {path}")),
+            },
         };
         let globals = Globals {
             socket: Some(self.socket.clone()),
@@ -127,6 +136,9 @@ fn job(id: u64, state: JobState, tasks: u32) -> Reply {
         submitted_at: Timestamp(1),
         progress: None,
         requeues: 0,
+        schedule: None,
+        deleting: false,
+        touched_nodes: std::collections::BTreeSet::new(),
     };
     Reply::Job { job: Box::new(row) }
 }
@@ -144,13 +156,15 @@ fn task(id: TaskId, outcome: TaskOutcome) -> TaskRow {
     spec.sweep = id.step.and_then(|_| Sweep::new(1, 25_000, 1).ok());
     TaskRow {
         id,
-        spec,
+        spec: Arc::new(spec),
         state: TaskState::Ended {
             started_at: Some(Timestamp(1)),
             ended_at: Timestamp(9),
             outcome,
         },
         requeues: 0,
+        retries: 0,
+        array: None,
         last_attempt: Some(AttemptId(7)),
         last_nodes: vec![],
         exit_code: None,
@@ -272,6 +286,7 @@ async fn several_jobs_are_done_though_one_is_refused() {
             vec![Reply::Jobs {
                 jobs: vec![row(9), row(8)],
                 more: true,
+                whys: vec![],
             }]
         }
         other => panic!("{other:?}"),

@@ -1,9 +1,9 @@
 //! `job wait` and `job watch`: until a job is over, also across a restart of the head node.
 
 use proto::ids::JobId;
-use proto::model::job::JobRow;
+use proto::model::job::{JobRow, JobState};
 
-use super::{Door, show};
+use super::{Door, services, show};
 use crate::answer::Answer;
 use crate::exit::CliError;
 use crate::render::{Form, Look, Progress};
@@ -13,7 +13,7 @@ async fn until_over(job: JobId, door: &Door, mut on_change: impl FnMut(&JobRow))
     let mut client = door.connect().await?;
     loop {
         let error = match client.wait_job(job, &mut on_change).await {
-            Ok(row) => return Ok(row),
+            Ok(row) => return services::settled(row, door).await,
             Err(error) if error.is_passing() => error,
             Err(error) => return Err(error.into()),
         };
@@ -26,7 +26,21 @@ async fn until_over(job: JobId, door: &Door, mut on_change: impl FnMut(&JobRow))
 /// Waits until a job is over, with a line on a terminal that says how far it is.
 pub(super) async fn wait(job: JobId, door: &Door) -> Result<JobRow, CliError> {
     let mut progress = Progress::new();
-    until_over(job, door, |row| progress.show(&progress_line(row))).await
+    let mut remarked = false;
+    let on_change = |row: &JobRow| {
+        if row.state == JobState::Configuring && !remarked {
+            remarked = true;
+            progress.clear();
+            crate::render::remark(&unsubmitted(row));
+        }
+        progress.show(&progress_line(row));
+    };
+    until_over(job, door, on_change).await
+}
+
+/// Nobody else may know that a job waits for its submission.
+fn unsubmitted(row: &JobRow) -> String {
+    format!("job {0} is not submitted yet: job submit /id:{0}", row.id)
 }
 
 /// Tells each change until the job is over.
@@ -71,11 +85,15 @@ pub(super) fn progress_line(row: &JobRow) -> String {
             .unwrap_or_default();
         format!("; {percent}{}", progress.message)
     });
+    // A service has no end, and what nobody touched of it is no task.
+    let of = match services::may_have(row) {
+        true => String::new(),
+        false => format!(" of {}", counts.total()),
+    };
     format!(
-        "job {}: {}, {ended} of {} tasks over{failed}, {} running{said}",
+        "job {}: {}, {ended}{of} tasks over{failed}, {} running{said}",
         row.id,
         row.state.word(),
-        counts.total(),
         counts.running
     )
 }

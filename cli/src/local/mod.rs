@@ -15,6 +15,7 @@
 
 mod down;
 mod links;
+mod members;
 mod processes;
 mod property;
 mod record;
@@ -306,4 +307,9 @@ impl StateFolder {
 /// The name of the node with this number, counted from 1.
 fn node_name(number: u32) -> String {
     format!("node{number}")
+}
+
+/// The number in such a name.
+fn node_number(name: &str) -> Option<u32> {
+    name.strip_prefix("node")?.parse().ok()
 }

@@ -2,6 +2,7 @@
 //!
 //! Every step can be repeated: a second `up` finds what the first one left and goes on from there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -12,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use proto::client::{HeadView, NodeView, Reply, Request};
 use proto::ids::{GroupName, IdError, PoolName};
-use proto::model::node::{AdminState, Liveness};
+use proto::model::node::Liveness;
 use proto::units::Millis;
 
+use super::members::{self, Known};
 use super::processes::{self, Process, Role};
 use super::record::{NodeRecord, Record};
 use super::start::{self, Started};
@@ -40,6 +42,9 @@ const NODES_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// An agent that was taken out of the cluster waits so long for the end of its tasks.
+const AGENT_PATIENCE: Duration = Duration::from_secs(35);
 
 /// The join token must outlast the start and no more.
 const TOKEN_LIFE: Millis = Millis::from_seconds(600);
@@ -92,6 +97,7 @@ impl Rise<'_> {
     async fn raise(&mut self, request: &UpRequest) -> Result<Up, LocalError> {
         let (mut client, head, address) = self.head(request.listen.or_else(|| request.port.map(here))).await?;
         let names = self.wanted(request);
+        let names = self.members(&mut client, names, request.nodes.is_some()).await?;
         let nodes = self.nodes(&mut client, &names, request.cores_per_node, address).await?;
         self.record.write(&self.state)?;
         let root = nix::unistd::geteuid().is_root();
@@ -222,18 +228,56 @@ impl Rise<'_> {
 
     /// The nodes that shall run.
     fn wanted(&mut self, request: &UpRequest) -> Vec<String> {
-        let recorded = u32::try_from(self.record.nodes.len()).ok();
-        let recorded = recorded.filter(|count| *count > 0 || self.record.alone);
-        let count = request.nodes.or(recorded).unwrap_or(NODES);
+        let recorded = self
+            .record
+            .nodes
+            .iter()
+            .filter_map(|node| super::node_number(&node.name));
+        let recorded: BTreeSet<u32> = recorded.collect();
+        let numbers: BTreeSet<u32> = match request.nodes {
+            Some(count) => (1..=count).collect(),
+            None if !recorded.is_empty() || self.record.alone => recorded,
+            None => (1..=NODES).collect(),
+        };
         // A head node that was started alone stays alone until somebody asks for nodes.
-        self.record.alone = count == 0 && self.record.nodes.is_empty();
-        let names: Vec<String> = (1..=count).map(node_name).collect();
+        self.record.alone = numbers.is_empty() && self.record.nodes.is_empty();
+        let names: Vec<String> = numbers.into_iter().map(node_name).collect();
         let others = self.record.nodes.iter().filter(|node| !names.contains(&node.name));
         let others: Vec<&str> = others.map(|node| node.name.as_str()).collect();
         if !others.is_empty() {
             self.notes.push(format!("Left as they are: {}.", others.join(", ")));
         }
         names
+    }
+
+    /// Of the wanted nodes those that may run: a node that was taken out of the cluster joins anew or is left out.
+    async fn members(
+        &mut self,
+        client: &mut Client,
+        names: Vec<String>,
+        asked: bool,
+    ) -> Result<Vec<String>, LocalError> {
+        let nodes = list(client).await?;
+        let pools = match client.request(Request::ListPools).await? {
+            Reply::Pools { pools } => pools,
+            _ => return Err(ClientError::Unexpected { asked: "pool list" }.into()),
+        };
+        let known = Known::of(&nodes, &pools, POOL);
+        let intake = members::intake(names, asked, &known, |name| members::was_member(&self.state, name));
+        let mut old = Vec::new();
+        for name in intake.anew.iter().chain(&intake.gone).chain(&intake.unwanted) {
+            old.extend(self.runs(&Role::Agent(name.clone())).cloned());
+        }
+        // An agent that is being removed may be at its last steps still.
+        processes::stop(&self.state, &old, AGENT_PATIENCE).await?;
+        self.running.retain(|process| !old.contains(process));
+        for name in &intake.anew {
+            members::forget(&self.state, name)?;
+        }
+        let is_out = |name: &String| intake.gone.contains(name) || intake.unwanted.contains(name);
+        self.record.nodes.retain(|node| !is_out(&node.name));
+        self.notes.extend(intake.notes(POOL));
+        Ok(intake.run)
     }
 
     /// Starts the nodes that do not run, and waits until all of `names` answer.
@@ -244,8 +288,9 @@ impl Rise<'_> {
         cores: Option<u32>,
         head: SocketAddr,
     ) -> Result<Vec<NodeView>, LocalError> {
-        let missing: Vec<(u32, String)> = (1..)
-            .zip(names.iter().cloned())
+        let missing: Vec<(u32, String)> = names
+            .iter()
+            .filter_map(|name| Some((super::node_number(name)?, name.clone())))
             .filter(|(_, name)| self.runs(&Role::Agent(name.clone())).is_none())
             .collect();
         for process in &self.running {
@@ -383,7 +428,7 @@ impl Rise<'_> {
             };
             let silent: Vec<&str> = names.iter().filter(|name| !is_up(name)).map(String::as_str).collect();
             if silent.is_empty() {
-                self.note_switched_off(&nodes);
+                self.notes.extend(members::switched_off(&nodes));
                 return Ok(nodes);
             }
             if begun.elapsed() > NODES_DEADLINE {
@@ -418,21 +463,6 @@ impl Rise<'_> {
             self.notes.push(format!(
                 "These run on and keep their cores: {}; 'muster down' first to change them.",
                 others.join(", ")
-            ));
-        }
-    }
-
-    /// Only those that answer: to switch on one that is gone helps nobody.
-    fn note_switched_off(&mut self, nodes: &[NodeView]) {
-        let answers = |node: &&NodeView| matches!(node.row.liveness, Liveness::Up { .. });
-        let off = nodes.iter().filter(answers);
-        let off = off.filter(|node| node.row.admin != AdminState::Online);
-        let off: Vec<&str> = off.map(|node| node.row.name.as_str()).collect();
-        if !off.is_empty() {
-            self.notes.push(format!(
-                "Switched off: {}; 'node online {}' lets them work.",
-                off.join(", "),
-                off.join(" ")
             ));
         }
     }

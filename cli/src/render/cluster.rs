@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use proto::client::NodeView;
 use proto::model::node::{AdminState, Liveness};
 
-use super::people::{nodes_table, tamed};
+use super::node;
+use super::people::tamed;
 use super::sentence::counted;
 use super::{Look, moment, tame};
 use crate::answer::{Down, Status, Up};
@@ -41,7 +42,7 @@ pub(super) fn up(up: &Up, look: &Look) -> String {
     };
     let mut out = first;
     if !up.nodes.is_empty() {
-        out += &nodes_table(&up.nodes).lines(look.width, look.colour);
+        out += &node::table(&up.nodes).lines(look.width, look.colour);
     }
     for note in &up.notes {
         let _ = writeln!(out, "\n{note}"); // a String takes everything

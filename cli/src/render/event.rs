@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proto::client::Happened;
 use proto::event::Event;
-use proto::ids::{AttemptId, NodeId, NodeName, TaskId};
-use proto::model::job::JobOutcome;
-use proto::model::task::TaskOutcome;
+use proto::ids::{AttemptId, JobId, NodeId, NodeName, TaskId};
+use proto::model::job::{JobOutcome, TaskCounts};
+use proto::model::node::AdminState;
+use proto::model::pool::{Allocation, PoolRow};
+use proto::model::task::{TaskOutcome, TaskSpec};
 
-use super::{Look, moment, sentence, tame};
+use super::{Look, Zone, moment, sentence, tame};
 use crate::answer::Names;
 
 /// Attempts whose tasks are remembered; the oldest go.
@@ -74,6 +76,19 @@ impl EventLines {
         }
     }
 
+    /// The name of a node, if it was told.
+    pub(crate) fn name(&self, node: NodeId) -> Option<&NodeName> {
+        self.names.get(&node)
+    }
+
+    /// A task whose step is a node.
+    fn errand(&self, task: TaskId) -> String {
+        match task.step {
+            Some(step) if task.number.is_per_node() => format!("{task} on {}", self.node(NodeId(step.0))),
+            _ => task.to_string(),
+        }
+    }
+
     fn task(&self, attempt: AttemptId) -> String {
         match self.tasks.get(&attempt) {
             Some(task) => format!("task {task}, attempt {attempt},"),
@@ -84,6 +99,8 @@ impl EventLines {
     fn text(&self, event: &Event) -> String {
         match event {
             Event::PoolAdded { .. }
+            | Event::PoolChanged { .. }
+            | Event::PoolRemoved { .. }
             | Event::GroupAdded { .. }
             | Event::GroupRemoved { .. }
             | Event::GroupJoined { .. }
@@ -104,14 +121,33 @@ impl EventLines {
             | Event::NodeSuspected { .. }
             | Event::NodeReturned { .. }
             | Event::NodeLost { .. }
-            | Event::NodeSwitched { .. } => self.of_nodes(event),
-            _ => self.of_work(event),
+            | Event::NodeSwitched { .. }
+            | Event::NodeStartChanged { .. }
+            | Event::NodeErrandChanged { .. } => self.of_nodes(event),
+            Event::ScheduleChanged { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::JobAdded { .. }
+            | Event::JobCreated { .. }
+            | Event::TasksAdded { .. }
+            | Event::JobSubmitted { .. }
+            | Event::JobModified { .. }
+            | Event::JobRevived { .. }
+            | Event::JobRequeued { .. }
+            | Event::JobDisabled { .. }
+            | Event::JobEnabled { .. }
+            | Event::JobDeleting { .. }
+            | Event::JobDeleted { .. }
+            | Event::JobStopping { .. }
+            | Event::JobEnded { .. } => of_jobs(event),
+            _ => self.of_tasks(event),
         }
     }
 
     fn of_groups(&self, event: &Event) -> String {
         match event {
             Event::PoolAdded { pool, .. } => format!("pool {pool} was made"),
+            Event::PoolChanged { pool } => pool_text(pool, self.look.zone),
+            Event::PoolRemoved { pool } => format!("pool {pool} was taken away"),
             Event::GroupAdded { group, .. } => format!("node group {group} was made"),
             Event::GroupRemoved { group } => format!("node group {group} was taken away"),
             Event::GroupJoined { group, node } => format!("{} is in group {group} now", self.node(*node)),
@@ -173,37 +209,73 @@ impl EventLines {
             Event::NodeSuspected { node, .. } => format!("{} does not answer", self.node(*node)),
             Event::NodeReturned { node, .. } => format!("{} answers again", self.node(*node)),
             Event::NodeLost { node, .. } => format!("{} is lost", self.node(*node)),
-            Event::NodeSwitched { node, admin } => {
+            Event::NodeSwitched {
+                node,
+                admin: admin @ AdminState::Draining,
+                drain,
+            } => format!(
+                "{} was switched: {}, {}",
+                self.node(*node),
+                sentence::admin_word(*admin),
+                sentence::deallocation(*drain)
+            ),
+            Event::NodeSwitched { node, admin, .. } => {
                 format!("{} was switched: {}", self.node(*node), sentence::admin_word(*admin))
+            }
+            Event::NodeStartChanged {
+                node,
+                start: Some(start),
+            } => format!(
+                "the start task of {}'s pool: {}",
+                self.node(*node),
+                sentence::start_state(start)
+            ),
+            Event::NodeStartChanged { node, start: None } => {
+                format!("{} has no start task any more", self.node(*node))
+            }
+            Event::NodeErrandChanged {
+                node,
+                errand: Some(errand),
+                ..
+            } => {
+                let (node, word) = (self.node(*node), sentence::errand(errand.kind));
+                match errand.sent {
+                    true => format!("{node} was told to {word}"),
+                    false => format!("{node} is to {word}, once it holds nothing"),
+                }
+            }
+            Event::NodeErrandChanged {
+                node,
+                errand: None,
+                refused: Some(reason),
+            } => format!("{} cannot do what it was told: {reason}", self.node(*node)),
+            Event::NodeErrandChanged { node, errand: None, .. } => {
+                format!("{} has nothing more to do before it takes work", self.node(*node))
             }
             other => unknown(other),
         }
     }
 
-    fn of_work(&self, event: &Event) -> String {
+    fn of_tasks(&self, event: &Event) -> String {
         match event {
-            Event::JobAdded { job, owner, tasks, .. } => format!(
-                "job {job} was submitted by {} with {}",
-                owner.name,
-                sentence::counted(u32::try_from(tasks.len()).unwrap_or(u32::MAX), "task")
-            ),
-            Event::JobCreated { job, owner, .. } => format!("job {job} was made by {}", owner.name),
-            Event::TasksAdded { job, tasks, .. } => format!(
-                "job {job} got {} more",
-                sentence::counted(u32::try_from(tasks.len()).unwrap_or(u32::MAX), "task")
-            ),
-            Event::JobSubmitted { job, .. } => format!("job {job} is in the queue"),
-            Event::JobModified { job, .. } => format!("job {job} was changed"),
-            Event::JobRevived { job, .. } => format!("job {} is in the queue again", job.id),
-            Event::JobStopping { job, outcome } => format!("job {job} is stopping: {}", job_end(outcome)),
-            Event::JobEnded { job, outcome, .. } => format!("job {job} is over: {}", job_end(outcome)),
             Event::Granted {
                 attempt, task, shares, ..
             } => {
                 let nodes: Vec<NodeId> = shares.iter().map(|share| share.node).collect();
                 format!("task {task}, attempt {attempt}, got {}", self.names_of(&nodes))
             }
+            Event::AttemptSent { attempt } => format!("{} has prepared nodes", self.task(*attempt)),
+            Event::Coordinated { attempt, node } => {
+                format!("{} is coordinated on {}", self.task(*attempt), self.node(*node))
+            }
+            Event::ErrandAdded { task } => format!("task {} is due", self.errand(*task)),
+            Event::ErrandForgotten { task } => format!("task {} is not due any more", self.errand(*task)),
+            Event::ArrayRestCanceled { task, .. } => format!("all steps of task {task} that waited were canceled"),
+            Event::ArrayRestRequeued { task } => format!("all steps of task {task} that were canceled wait again"),
             Event::AttemptStarted { attempt, .. } => format!("{} runs", self.task(*attempt)),
+            Event::AttemptStopping {
+                attempt, again: true, ..
+            } => format!("{} is told to stop, and waits again then", self.task(*attempt)),
             Event::AttemptStopping { attempt, .. } => format!("{} is told to stop", self.task(*attempt)),
             Event::AttemptEnded { attempt, outcome, .. } => {
                 let names = self.names.iter().map(|(id, name)| (*id, name.clone()));
@@ -211,6 +283,12 @@ impl EventLines {
                 format!("{} ended: {how}", self.task(*attempt))
             }
             Event::ShareReleased { attempt, node } => format!("{} let {} go", self.task(*attempt), self.node(*node)),
+            Event::TaskRequeued { task, afresh: true, .. } => {
+                format!("task {task} waits again, with its retries counted afresh")
+            }
+            Event::TaskRequeued { task, retry: true, .. } => {
+                format!("task {task} waits again, because its exit was no success")
+            }
             Event::TaskRequeued { task, .. } => format!("task {task} waits again"),
             Event::TaskEnded { task, outcome, .. } => format!("task {task} is over: {}", task_end(outcome)),
             other => unknown(other),
@@ -236,11 +314,84 @@ fn unknown(event: &Event) -> String {
     format!("{event:?}").chars().take(200).collect()
 }
 
-fn job_end(outcome: &JobOutcome) -> String {
+/// A pool as it is now; what was changed of it the event does not tell.
+fn pool_text(pool: &PoolRow, zone: Zone) -> String {
+    let name = &pool.name;
+    if pool.deleting {
+        return format!("pool {name} is being taken away");
+    }
+    match &pool.allocation {
+        Allocation::Resizing { until, .. } => format!(
+            "pool {name} is resizing{}, until {} at the latest",
+            pool.spec
+                .wanted
+                .map(|wanted| format!(" to {}", sentence::counted(wanted, "node")))
+                .unwrap_or_default(),
+            moment::show(*until, zone)
+        ),
+        Allocation::Steady => match &pool.resize_error {
+            Some(error) => format!("pool {name} is steady: {error}"),
+            None => format!("pool {name} was made or changed"),
+        },
+    }
+}
+
+fn of_jobs(event: &Event) -> String {
+    let count = |tasks: &[TaskSpec]| sentence::counted(u32::try_from(tasks.len()).unwrap_or(u32::MAX), "task");
+    match event {
+        Event::ScheduleChanged { schedule } => {
+            let ends = if schedule.deleting {
+                ", and is being taken away"
+            } else {
+                ""
+            };
+            let made = match schedule.recent_job {
+                Some(job) => format!(
+                    ", {} so far, the last is {job}",
+                    sentence::counted(schedule.runs, "job")
+                ),
+                None => String::new(),
+            };
+            format!(
+                "job schedule {} is {}{made}{ends}",
+                schedule.name,
+                schedule.state.word()
+            )
+        }
+        Event::ScheduleRemoved { schedule } => format!("job schedule {schedule} was taken away"),
+        Event::JobAdded {
+            job,
+            tasks,
+            schedule: Some(schedule),
+            ..
+        } => format!("job {job} was made by job schedule {schedule} with {}", count(tasks)),
+        Event::JobAdded { job, owner, tasks, .. } => {
+            format!("job {job} was submitted by {} with {}", owner.name, count(tasks))
+        }
+        Event::JobCreated { job, owner, .. } => format!("job {job} was made by {}", owner.name),
+        Event::TasksAdded { job, tasks, .. } => format!("job {job} got {} more", count(tasks)),
+        Event::JobSubmitted { job, .. } => format!("job {job} is in the queue"),
+        Event::JobModified { job, .. } => format!("job {job} was changed"),
+        Event::JobRevived { job, .. } => format!("job {} is in the queue again", job.id),
+        Event::JobRequeued { job } => format!("job {job} was put back into the queue"),
+        Event::JobDisabled { job } => format!("job {job} is disabled"),
+        Event::JobEnabled { job } => format!("job {job} is enabled again"),
+        Event::JobDeleting { job } => format!("job {job} is taken away as soon as it is over"),
+        Event::JobDeleted { job } => format!("job {job} was taken away"),
+        Event::JobStopping { job, outcome } => format!("job {job} is stopping: {}", job_end(outcome, *job)),
+        Event::JobEnded { job, outcome, .. } => format!("job {job} is over: {}", job_end(outcome, *job)),
+        other => unknown(other),
+    }
+}
+
+fn job_end(outcome: &JobOutcome, job: JobId) -> String {
+    // An event has no counts, and only a job that finished is told by them.
+    let said = || sentence::job_outcome(outcome, job, &TaskCounts::default());
     match outcome {
         JobOutcome::Finished => "Finished".to_owned(),
-        JobOutcome::Failed { .. } => format!("Failed, {}", sentence::job_outcome(outcome)),
-        JobOutcome::Canceled { .. } => sentence::job_outcome(outcome),
+        JobOutcome::Failed { .. } => format!("Failed, {}", said()),
+        JobOutcome::Terminated { .. } => format!("Terminated, {}", said()),
+        JobOutcome::Canceled { .. } => said(),
     }
 }
 
@@ -254,8 +405,9 @@ fn task_end(outcome: &TaskOutcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::ids::{JobId, Sequence, TaskNumber};
+    use proto::ids::{JobId, Sequence, Step, TaskNumber};
     use proto::model::attempt::{Held, Share};
+    use proto::model::node::{Deallocation, NodeErrand, NodeErrandKind};
     use proto::model::task::AttemptOutcome;
     use proto::units::Timestamp;
     use time::UtcOffset;
@@ -324,5 +476,74 @@ mod tests {
             at: Timestamp(0),
         };
         assert!(!lines().line(&happened(1, event)).contains('\x1b'));
+    }
+
+    #[test]
+    fn what_happens_to_nodes_jobs_and_schedules() {
+        let mut lines = lines();
+        let mut told = |event| lines.sentence(&happened(1, event));
+        let node = NodeId(1);
+        let errand = NodeErrand {
+            kind: NodeErrandKind::Reboot,
+            asked_at: Timestamp(0),
+            sent: false,
+            admin: AdminState::Online,
+        };
+        let prep = TaskId {
+            step: Some(Step(1)),
+            ..TaskId::new(JobId(7), TaskNumber::PREPARATION)
+        };
+        let outcome = JobOutcome::Terminated {
+            by: String::new(),
+            reason: "JMComplete".to_owned(),
+        };
+        for (event, sentence) in [
+            (
+                Event::NodeSwitched {
+                    node,
+                    admin: AdminState::Draining,
+                    drain: Deallocation::Requeue,
+                },
+                "node n1 was switched: Draining, its tasks wait again",
+            ),
+            (
+                Event::NodeErrandChanged {
+                    node,
+                    errand: Some(errand),
+                    refused: None,
+                },
+                "node n1 is to reboot, once it holds nothing",
+            ),
+            (
+                Event::NodeErrandChanged {
+                    node,
+                    errand: None,
+                    refused: None,
+                },
+                "node n1 has nothing more to do before it takes work",
+            ),
+            (Event::JobDisabled { job: JobId(7) }, "job 7 is disabled"),
+            (Event::JobDeleted { job: JobId(7) }, "job 7 was taken away"),
+            (
+                Event::JobEnded {
+                    job: JobId(7),
+                    outcome,
+                    at: Timestamp(0),
+                },
+                "job 7 is over: Terminated, its manager task is over",
+            ),
+            (Event::ErrandAdded { task: prep }, "task 7.prep.1 on node n1 is due"),
+            (
+                Event::TaskRequeued {
+                    task: TaskId::new(JobId(7), TaskNumber(2)),
+                    asked: false,
+                    retry: true,
+                    afresh: false,
+                },
+                "task 7.2 waits again, because its exit was no success",
+            ),
+        ] {
+            assert_eq!(told(event), sentence);
+        }
     }
 }

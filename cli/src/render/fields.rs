@@ -103,7 +103,13 @@ impl Fields {
                     Part::Text(text) => out.push_str(text),
                     Part::Field(path) => {
                         let found = path.iter().try_fold(row, |value, name| step(value, name));
-                        out.push_str(&tame(&told(found.unwrap_or(&Value::Null))));
+                        let text = told(found.unwrap_or(&Value::Null));
+                        // Sentences are lines for people; a line end of any other text is shown as such.
+                        let lines: Vec<String> = match path.as_slice() {
+                            [name] if name == "sentence" => text.split('\n').map(tame).collect(),
+                            _ => vec![tame(&text)],
+                        };
+                        out.push_str(&lines.join("\n"));
                     }
                 }
             }
@@ -194,6 +200,11 @@ mod tests {
         assert_eq!(lines("{state.started_at}", &rows).as_deref(), Ok("-\n5\n"));
         assert_eq!(lines("{id}", &rows[0]).as_deref(), Ok("1\n"));
         assert_eq!(lines("{anything}", &json!([])).as_deref(), Ok(""));
+        let why = json!({ "sentence": "it waits\nnext: \u{1b}", "name": "a\nb" });
+        assert_eq!(
+            lines("{sentence} {name}", &why).as_deref(),
+            Ok("it waits\nnext: ^[ a^Jb\n")
+        );
     }
 
     #[test]

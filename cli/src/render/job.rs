@@ -1,19 +1,25 @@
 //! Jobs as people read them: lists, one with all that is known, one that is over.
 
+use std::collections::BTreeMap;
+
+use proto::ids::{JobId, NodeId, TaskNumber};
 use proto::model::job::{
     GroupOperator, JobRow, JobSpec, JobState, OrderBy, OrderKey, Progress, Span, TaskCounts, Units,
 };
+use proto::model::task::{Request, TaskRow, TaskSpec};
+use proto::model::why::Why;
 use proto::units::Timestamp;
 
 use super::people::{any, dash, elapsed, state_word, tamed, told};
 use super::table::{Kind, Table};
-use super::{Form, Look, moment, sentence, tame};
-use crate::answer::Rehearsed;
+use super::task::command_line;
+use super::{Form, Look, moment, sentence, tame, why};
+use crate::answer::{Names, Rehearsed, Subject};
 
 /// A line for each.
-pub(super) fn jobs_table(jobs: &[JobRow], look: &Look) -> Table {
+pub(super) fn jobs_table(jobs: &[JobRow], whys: &[Why], look: &Look) -> Table {
     if look.form == Form::Wide {
-        return wide_table(jobs, look);
+        return wide_table(jobs, whys, look);
     }
     let mut table = Table::new(&[
         ("ID", Kind::Number),
@@ -40,7 +46,7 @@ pub(super) fn jobs_table(jobs: &[JobRow], look: &Look) -> Table {
     table
 }
 
-fn wide_table(jobs: &[JobRow], look: &Look) -> Table {
+fn wide_table(jobs: &[JobRow], whys: &[Why], look: &Look) -> Table {
     let mut table = Table::new(&[
         ("ID", Kind::Number),
         ("Name", Kind::Text),
@@ -59,7 +65,9 @@ fn wide_table(jobs: &[JobRow], look: &Look) -> Table {
         ("Time", Kind::Number),
         ("Pool", Kind::Text),
         ("Groups", Kind::Text),
+        ("Schedule", Kind::Text),
         ("Result", Kind::Text),
+        ("Waits for", Kind::Text),
     ]);
     for job in jobs {
         let (started, ended) = job_span(&job.state);
@@ -82,7 +90,11 @@ fn wide_table(jobs: &[JobRow], look: &Look) -> Table {
             job_time(&job.state, look),
             any(job.spec.pool.iter()),
             any(job.spec.node_groups.iter()),
+            dash(&job.schedule.as_ref().map(ToString::to_string).unwrap_or_default()),
             result(job).unwrap_or_else(|| "-".to_owned()),
+            whys.iter()
+                .find(|why| why.job == job.id)
+                .map_or_else(|| "-".to_owned(), why::brief),
         ]);
     }
     table
@@ -90,7 +102,9 @@ fn wide_table(jobs: &[JobRow], look: &Look) -> Table {
 
 fn result(job: &JobRow) -> Option<String> {
     match &job.state {
-        JobState::Ended { outcome, .. } | JobState::Canceling { outcome, .. } => Some(sentence::job_outcome(outcome)),
+        JobState::Ended { outcome, .. } | JobState::Canceling { outcome, .. } => {
+            Some(sentence::job_outcome(outcome, job.id, &job.counts))
+        }
         _ => None,
     }
 }
@@ -114,7 +128,7 @@ fn job_span(state: &JobState) -> (Option<Timestamp>, Option<Timestamp>) {
     match state {
         JobState::Configuring | JobState::Queued => (None, None),
         JobState::Running { started_at } => (Some(*started_at), None),
-        JobState::Canceling { started_at, .. } => (*started_at, None),
+        JobState::Disabled { started_at } | JobState::Canceling { started_at, .. } => (*started_at, None),
         JobState::Ended {
             started_at, ended_at, ..
         } => (*started_at, Some(*ended_at)),
@@ -152,6 +166,16 @@ pub(super) fn job_properties(job: &JobRow, look: &Look) -> Vec<(&'static str, St
     ];
     // What nobody asked for is not told.
     pairs.extend(asked(spec, look));
+    pairs.extend(roles(spec));
+    if let Some(schedule) = &job.schedule {
+        pairs.push(("Schedule", schedule.to_string()));
+    }
+    if job.deleting {
+        pairs.push(("Deleting", "it is taken away when it is over".to_owned()));
+    }
+    if spec.release.is_some() && matches!(job.state, JobState::Canceling { .. }) && job.counts.running == 0 {
+        pairs.push(("Ending", format!("its release tasks run; see 'task list {}'", job.id)));
+    }
     if job.requeues > 0 {
         pairs.push(("Requeued", sentence::times(job.requeues)));
     }
@@ -164,12 +188,73 @@ pub(super) fn job_properties(job: &JobRow, look: &Look) -> Vec<(&'static str, St
     tamed(pairs, look)
 }
 
+/// How far preparation and release are on the nodes; where one failed is named.
+pub(super) fn on_nodes(tasks: &[TaskRow], names: &Names) -> Vec<(&'static str, String)> {
+    const NAMED: usize = 8;
+    let told = |number: TaskNumber| {
+        let of = || tasks.iter().filter(|row| row.id.number == number);
+        let mut words: BTreeMap<&str, usize> = BTreeMap::new();
+        of().for_each(|row| *words.entry(row.state.word()).or_default() += 1);
+        let each = words.iter().map(|(word, count)| format!("{count} {word}"));
+        let mut text = each.collect::<Vec<_>>().join(", ");
+        let failed = of().filter(|row| row.state.word() == "Failed");
+        let failed: Vec<String> = failed
+            .filter_map(|row| row.id.step)
+            .take(NAMED)
+            .map(|step| names.of(&[NodeId(step.0)]).concat())
+            .collect();
+        if !failed.is_empty() {
+            text += &format!("; failed on {}", failed.join(", "));
+        }
+        text
+    };
+    [
+        ("Prepared nodes", told(TaskNumber::PREPARATION)),
+        ("Released nodes", told(TaskNumber::RELEASE)),
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    .map(|(name, text)| (name, tame(&text)))
+    .collect()
+}
+
 fn progress_text(progress: &Progress) -> String {
     let percent = progress
         .percent
         .map(|percent| format!("{percent} % "))
         .unwrap_or_default();
     format!("{percent}{}", progress.message).trim().to_owned()
+}
+
+/// The tasks beside those that do the work.
+fn roles(spec: &JobSpec) -> Vec<(&'static str, String)> {
+    let with = |task: &TaskSpec, more: &[(bool, &str)]| {
+        let mut text = command_line(&task.command);
+        for (_, words) in more.iter().filter(|(is_so, _)| *is_so) {
+            text += "; ";
+            text += words;
+        }
+        text
+    };
+    let mut pairs = Vec::new();
+    if let Some(manager) = &spec.manager {
+        let more = [
+            (!manager.kill_job_on_completion, "the job goes on after it"),
+            (!manager.run_exclusive, "others may run on its node"),
+        ];
+        pairs.push(("Manager", with(&manager.task, &more)));
+    }
+    if let Some(preparation) = &spec.preparation {
+        let more = [
+            (!preparation.wait_for_success, "tasks do not wait for it"),
+            (!preparation.rerun_after_reboot, "once for each node"),
+        ];
+        pairs.push(("Preparation", with(&preparation.task, &more)));
+    }
+    if let Some(release) = &spec.release {
+        pairs.push(("Release", with(release, &[])));
+    }
+    pairs
 }
 
 /// What was asked beyond the usual.
@@ -199,7 +284,15 @@ fn asked(spec: &JobSpec, look: &Look) -> Vec<(&'static str, String)> {
     );
     say("Order", Some(order(&spec.order_by)).filter(|order| !order.is_empty()));
     say("Held until", spec.hold_until.map(|at| moment::show(at, look.zone)));
+    say(
+        "After jobs",
+        Some(super::people::joined(spec.parents.iter())).filter(|jobs| !jobs.is_empty()),
+    );
+    say("Wall clock limit", spec.max_wall_clock.map(|limit| limit.to_string()));
+    say("Task retries", spec.max_retries.map(sentence::retries));
+    say("Tasks at a time", spec.max_parallel_tasks.map(|most| most.to_string()));
     for (set, name) in [
+        (spec.perform_exit_actions, "Performs exit actions"),
         (spec.single_node, "Single node"),
         (spec.fail_on_task_failure, "Fails with a task"),
         (spec.run_dependents_of_failed, "Runs dependents of failed"),
@@ -261,28 +354,82 @@ pub(super) fn change(job: &JobRow, look: &Look) -> String {
     line + "\n"
 }
 
-/// What would become of a submission.
-pub(super) fn rehearsed(answer: &Rehearsed) -> String {
-    let asked = &answer.task.request;
+/// What would become of a submission: where, or why and until when it would wait.
+pub(super) fn rehearsed(answer: &Rehearsed, look: &Look) -> String {
+    let nothing = match (answer.subject, answer.tasks) {
+        (Subject::Manager, 0) => "This is about its manager. Nothing was submitted.".to_owned(),
+        (Subject::Manager, tasks) => format!(
+            "This is about its manager, which starts before its {}. Nothing was submitted.",
+            sentence::counted(u32::try_from(tasks).unwrap_or(u32::MAX), "task")
+        ),
+        (Subject::First, 0 | 1) => "Nothing was submitted.".to_owned(),
+        (Subject::First, tasks) => format!("It has {tasks} tasks, and this is about the first. Nothing was submitted."),
+    };
     if answer.starts_now {
         let nodes: Vec<String> = answer.nodes.iter().map(ToString::to_string).collect();
         return format!(
-            "It would start now: {asked} on {}. Nothing was submitted.\n",
+            "It would start now: {} on {}. {nothing}\n",
+            granted(answer),
             tame(&nodes.join(", "))
         );
     }
-    let why = match &answer.why {
-        Some(why) => sentence::waits("it would wait: it", why),
-        None => format!("it would wait for {asked}"),
+    let lines = match &answer.why {
+        Some(why) => {
+            let lines = why::waits("Now it would wait: it", why, &answer.names, look);
+            lines.iter().filter_map(|line| unnumbered(line, why.job)).collect()
+        }
+        None => vec![format!("Now it would wait for {}", answer.asked)],
     };
-    let lines: Vec<String> = why.lines().map(tame).collect();
-    format!("Now {}\nNothing was submitted.\n", lines.join("\n"))
+    format!("{}{nothing}\n", why::tree(&lines))
+}
+
+/// How much it would get, as far as the head node says it: nodes are named.
+fn granted(answer: &Rehearsed) -> String {
+    let nodes = u32::try_from(answer.nodes.len()).unwrap_or(u32::MAX);
+    match (answer.asked, answer.most) {
+        (asked, None) => asked.to_string(),
+        (Request::Nodes { .. }, Some(most)) => {
+            let gets = Request::Nodes { count: nodes };
+            format!("{gets} (it asks {} at least and {most} at most)", answer.asked)
+        }
+        (asked, Some(most)) => format!("{asked} at least and {most} at most"),
+    }
+}
+
+/// A line without the number that the job would have: there is no such job, so that no command about it helps.
+fn unnumbered(line: &str, job: JobId) -> Option<String> {
+    let id = job.to_string();
+    let follows = |text: &str, words: &str| {
+        let mut places = text.match_indices(words).map(|(at, found)| &text[at + found.len()..]);
+        places.any(|rest| {
+            rest.strip_prefix(id.as_str())
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    };
+    let commands = ["job modify ", "job enable ", "job why ", "task list ", "/id:"];
+    let clauses = line
+        .split("; ")
+        .filter(|text| !commands.iter().any(|words| follows(text, words)));
+    let text = clauses.collect::<Vec<_>>().join("; ");
+    let mut said: Vec<String> = Vec::new();
+    let own_task = format!("{id}.");
+    for word in text.split(' ') {
+        match said.last().map(String::as_str) {
+            Some("task") if word.starts_with(&own_task) => "the task".clone_into(said.last_mut()?),
+            Some("job") if word.trim_end_matches([',', ':', ';']) == id => {
+                let end = &word[id.len()..];
+                *said.last_mut()? = format!("the job{end}");
+            }
+            _ => said.push(word.to_owned()),
+        }
+    }
+    Some(said.join(" ")).filter(|text| !text.is_empty())
 }
 
 /// One that is over, in a line.
 pub(super) fn waited(job: &JobRow, look: &Look) -> String {
     let result = match &job.state {
-        JobState::Ended { outcome, .. } => sentence::job_outcome(outcome),
+        JobState::Ended { outcome, .. } => sentence::job_outcome(outcome, job.id, &job.counts),
         _ => job.state.word().to_owned(),
     };
     let word = state_word(job.state.word(), look);
@@ -300,6 +447,11 @@ fn without_path(reason: &str) -> &str {
 
 /// How many tasks are in which state.
 pub(super) fn counts(counts: &TaskCounts) -> String {
+    format!("{}: {}", counts.total(), by_state(counts))
+}
+
+/// The same without their sum.
+pub(super) fn by_state(counts: &TaskCounts) -> String {
     let each = [
         (counts.queued, "queued"),
         (counts.running, "running"),
@@ -311,5 +463,5 @@ pub(super) fn counts(counts: &TaskCounts) -> String {
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"));
-    format!("{}: {}", counts.total(), parts.collect::<Vec<_>>().join(", "))
+    parts.collect::<Vec<_>>().join(", ")
 }

@@ -2,30 +2,40 @@
 //!
 //! Fields are only ever added. Lists are arrays, single things objects; times are milliseconds since 1970 UTC.
 
-use proto::client::{FileEnd, NodeView};
+use proto::client::{FileEnd, NodeView, PoolView};
 use proto::control::{FileReply, TaskFile};
 use proto::model::job::JobRow;
+use proto::model::schedule::ScheduleRow;
 use proto::model::task::TaskRow;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Printed, remarks_text, sentence};
+use super::{Look, Printed, remarks_text, sentence};
 use crate::answer::{Answer, Names, SweepLine, TaskLine, TaskPage};
 
-pub(super) fn render(answer: &Answer) -> Printed {
+pub(super) fn render(answer: &Answer, look: &Look) -> Printed {
     let mut err = String::new();
     let value = match answer {
         Answer::Submitted { job, repeated, remarks } => {
             err = remarks_text(remarks);
             json!({ "id": job, "repeated": repeated })
         }
-        Answer::Jobs { jobs, more, .. } => {
+        Answer::Jobs { jobs, more, whys, .. } => {
             err = more_note(*more);
-            jobs.iter().map(job).collect()
+            let row = |row: &JobRow| match whys.iter().find(|why| why.job == row.id) {
+                Some(why) => with(job(row), "why", of(why)),
+                None => job(row),
+            };
+            jobs.iter().map(row).collect()
         }
         Answer::Job(row) | Answer::Waited(row) => job(row),
-        Answer::Why { job: row, why } => {
-            json!({ "job": job(row), "why": why, "sentence": sentence::why(row, why.as_deref()) })
+        Answer::JobOnNodes { job: row, tasks, names } => {
+            let tasks = tasks.iter().map(|row| task(row, names));
+            with(job(row), "node_tasks", tasks.collect())
+        }
+        Answer::Why { job: row, why, names } => {
+            let lines = super::why::lines(row, why.as_deref(), names, look);
+            json!({ "job": job(row), "why": why, "sentence": lines.join("\n") })
         }
         Answer::Tasks(page) => {
             return Printed {
@@ -36,7 +46,12 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Sweep(line) => sweep(line),
         // The parts are told one by one and put together by the caller.
         Answer::Many(_) | Answer::Told => return Printed::default(),
-        Answer::Made { job, repeated, .. } => json!({ "id": job, "repeated": repeated }),
+        Answer::Made {
+            job, repeated, remarks, ..
+        } => {
+            err = remarks_text(remarks);
+            json!({ "id": job, "repeated": repeated })
+        }
         Answer::Added {
             task,
             repeated,
@@ -66,8 +81,11 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Nodes(nodes) => nodes.iter().map(node).collect(),
         Answer::Node(view) => node(view),
         Answer::Groups(groups) => of(groups),
-        Answer::Pools(pools) => of(pools),
-        Answer::Pool(pool) => of(pool),
+        Answer::Pools(pools) => pools.iter().map(pool).collect(),
+        Answer::Pool(view) => pool(view),
+        Answer::Schedules(schedules) => schedules.iter().map(schedule).collect(),
+        Answer::Schedule(row) => schedule(row),
+        Answer::Limits(limits) => json!({ "each": limits.each, "users": limits.users }),
         Answer::Notes(notes) => json!({ "notes": notes }),
         Answer::Token {
             token,
@@ -174,6 +192,24 @@ fn node(view: &NodeView) -> Value {
     let value = with(value, "health", json!(sentence::health_word(view.row.liveness)));
     let value = with(value, "slots_held", json!(view.slots_held));
     with(value, "tasks", view.tasks.iter().map(ToString::to_string).collect())
+}
+
+/// The row, and beside it what is counted.
+fn pool(view: &PoolView) -> Value {
+    let mut value = of(&view.row);
+    for (key, extra) in [
+        ("nodes", json!(view.nodes)),
+        ("ready", json!(view.ready)),
+        ("slots", json!(view.slots)),
+        ("slots_held", json!(view.slots_held)),
+    ] {
+        value = with(value, key, extra);
+    }
+    value
+}
+
+fn schedule(row: &ScheduleRow) -> Value {
+    with(of(row), "status", json!(row.state.word()))
 }
 
 fn file(end: &FileEnd) -> Value {

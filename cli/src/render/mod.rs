@@ -10,13 +10,17 @@ mod job;
 mod json;
 mod live;
 mod moment;
+mod node;
 mod output;
 mod people;
+mod pool;
 mod quiet;
+mod schedule;
 mod sentence;
 mod table;
 mod task;
 mod teller;
+mod why;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -29,7 +33,6 @@ pub use fields::{FieldError, Fields};
 pub(crate) use live::{Labels, Live, Seen};
 pub use moment::Zone;
 pub(crate) use moment::now;
-pub use sentence::why as why_sentence;
 pub(crate) use teller::Teller;
 
 /// Of lines for people, where no terminal says how many columns it has.
@@ -137,7 +140,7 @@ pub fn render(answer: &Answer, look: &Look) -> Result<Printed, FieldError> {
             Printed { out, err }
         }
         (Answer::Cluster(answer), _) => admin::render(answer, look),
-        (_, Form::Json) => json::render(answer),
+        (_, Form::Json) => json::render(answer, look),
         (_, Form::Quiet) => quiet::render(answer),
         (_, Form::Table | Form::Wide | Form::List) => people::render(answer, look),
     })
@@ -194,6 +197,11 @@ pub fn emit(printed: &Printed) -> io::Result<()> {
 /// Prints an error to standard error.
 pub fn say(program: &str, message: &str) {
     say_plain(&format!("{program}: {message}\n"));
+}
+
+/// A remark on standard error, while something goes on.
+pub(crate) fn remark(line: &str) {
+    say_plain(&(tame(line) + "\n"));
 }
 
 fn say_plain(text: &str) {

@@ -7,7 +7,9 @@ pub(super) fn render(answer: &Answer) -> Printed {
     let lines: Vec<String> = match answer {
         Answer::Submitted { job, .. } => vec![job.to_string()],
         Answer::Jobs { jobs, .. } => jobs.iter().map(|job| job.id.to_string()).collect(),
-        Answer::Job(job) | Answer::Waited(job) | Answer::Why { job, .. } => vec![job.id.to_string()],
+        Answer::JobOnNodes { job, .. } | Answer::Job(job) | Answer::Waited(job) | Answer::Why { job, .. } => {
+            vec![job.id.to_string()]
+        }
         Answer::Tasks(page) => page.lines.iter().map(|line| line.id().to_string()).collect(),
         Answer::Sweep(sweep) => vec![sweep.id.to_string()],
         Answer::Made { job, .. } => vec![job.to_string()],
@@ -19,8 +21,11 @@ pub(super) fn render(answer: &Answer) -> Printed {
         Answer::Nodes(nodes) => nodes.iter().map(|node| node.row.name.to_string()).collect(),
         Answer::Node(node) => vec![node.row.name.to_string()],
         Answer::Groups(groups) => groups.iter().map(|group| group.name.to_string()).collect(),
-        Answer::Pools(pools) => pools.iter().map(|pool| pool.name.to_string()).collect(),
-        Answer::Pool(pool) => vec![pool.name.to_string()],
+        Answer::Pools(pools) => pools.iter().map(|pool| pool.row.name.to_string()).collect(),
+        Answer::Schedules(schedules) => schedules.iter().map(|schedule| schedule.name.to_string()).collect(),
+        Answer::Schedule(schedule) => vec![schedule.name.to_string()],
+        Answer::Limits(limits) => limits.users.iter().map(|user| user.user.clone()).collect(),
+        Answer::Pool(pool) => vec![pool.row.name.to_string()],
         Answer::Token { token, .. } => vec![token.clone()],
         Answer::Status(status) => vec![status.head.cluster.clone()],
         Answer::Up(up) => up.nodes.iter().map(|node| node.row.name.to_string()).collect(),
@@ -34,7 +39,9 @@ pub(super) fn render(answer: &Answer) -> Printed {
         | Answer::Cluster(_) => Vec::new(),
     };
     let err = match answer {
-        Answer::Submitted { remarks, .. } | Answer::Added { remarks, .. } => remarks_text(remarks),
+        Answer::Submitted { remarks, .. } | Answer::Added { remarks, .. } | Answer::Made { remarks, .. } => {
+            remarks_text(remarks)
+        }
         _ => String::new(),
     };
     Printed {

@@ -1,88 +1,14 @@
-//! Sentences: why a job waits, how a task or job ended.
+//! Sentences: how a task or job ended, what a node is to do, what follows from an exit.
 
-use proto::model::job::{Env, JobOutcome, JobRow, JobState};
-use proto::model::node::{AdminState, Liveness};
-use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskState};
-use proto::model::why::{Hold, Why};
+use proto::ids::JobId;
+use proto::model::exit::{DependencyAction, ExitConditions, ExitOptions, JobAction, Retries};
+use proto::model::job::{Env, JobOutcome, TaskCounts};
+use proto::model::limits::Limits;
+use proto::model::node::{AdminState, Deallocation, Liveness, NodeErrandKind, NodeStart, StartState};
+use proto::model::task::{AttemptOutcome, TaskOutcome, TaskState};
 use proto::units::Millis;
 
 use crate::answer::Names;
-
-/// Why a job waits, with counts and what to look at; or that nothing of it waits.
-#[must_use]
-pub fn why(job: &JobRow, why: Option<&Why>) -> String {
-    match why {
-        Some(why) => waits(&format!("job {} waits: task {}", job.id, why.task), why),
-        None => nothing_waits(job),
-    }
-}
-
-/// The reason behind `job 3 waits: task 3.1`, or another beginning that names what waits.
-pub(super) fn waits(who: &str, why: &Why) -> String {
-    if let Some(held) = &why.held {
-        return format!("{who} {}", hold(why, held));
-    }
-    let mut text = format!("{who} asks {}; ", why.asked);
-    match why.asked {
-        Request::Nodes { .. } => text += &format!("{} eligible, {} free", why.eligible, why.free),
-        Request::Beside { .. } => text += "that node does not answer",
-        Request::Cores { .. } | Request::Sockets { .. } => {
-            text += &format!(
-                "{} on {} eligible, {} free",
-                counted(why.eligible_slots, "core"),
-                counted(why.eligible, "node"),
-                why.free_slots
-            );
-        }
-    }
-    text += &format!(" (of {} in the cluster)", counted(why.nodes, "node"));
-    if !why.causes.is_empty() {
-        let causes = why
-            .causes
-            .iter()
-            .map(|(cause, count)| format!("{count} {}", cause.words()));
-        text += &format!("; {}", causes.collect::<Vec<_>>().join(", "));
-    }
-    if why.ahead > 0 {
-        let stands = if why.ahead == 1 { "stands" } else { "stand" };
-        text += &format!("; {} {stands} before it in the queue", counted(why.ahead, "task"));
-    }
-    text += "; see 'node list'";
-    let (asked, eligible, unit) = match why.asked {
-        Request::Nodes { count } => (count, why.eligible, "node"),
-        Request::Cores { count } => (count, why.eligible_slots, "core"),
-        Request::Sockets { .. } | Request::Beside { .. } => return text,
-    };
-    if eligible < asked {
-        let more = asked - eligible;
-        let plural = if more == 1 { "" } else { "s" };
-        text += &format!("\nIt cannot start before {more} more {unit}{plural} can take it");
-    }
-    text
-}
-
-/// What holds it up whatever is free.
-fn hold(why: &Why, held: &Hold) -> String {
-    let job = why.job;
-    match held {
-        Hold::Configuring => format!("is not submitted yet: job submit /id:{job}"),
-        Hold::Until { at } => format!(
-            "is held until {}; 'job modify {job} /holduntil:now' lets it go",
-            super::moment::show(*at, super::Zone::Local)
-        ),
-        Hold::Tasks { names, count } => {
-            let have = if *count == 1 { "has" } else { "have" };
-            let (names, tasks) = (names.join(", "), counted(*count, "task"));
-            format!("depends on {names}, of which {tasks} {have} not ended; see 'task list {job}'")
-        }
-        Hold::JobUnits { units } => {
-            let most = units.max.map(|most| format!(", {most} at most")).unwrap_or_default();
-            format!("asks {}, and the job may hold {}{most} at a time", why.asked, units.min)
-        }
-        Hold::LastTry => "waits for a node that still holds something of its last try; when that is gone for good: muster node remove NODE --force"
-            .to_owned(),
-    }
-}
 
 /// `once`, `3 times`
 pub(super) fn times(count: u32) -> String {
@@ -100,33 +26,46 @@ pub(super) fn variables(env: &Env) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-fn nothing_waits(job: &JobRow) -> String {
-    let JobRow { id, counts, state, .. } = job;
-    match state {
-        JobState::Configuring => format!("job {id} is not submitted yet: job submit /id:{id}"),
-        JobState::Queued => format!("job {id} is about to start"),
-        JobState::Running { .. } => {
-            format!(
-                "job {id} runs and nothing of it waits: {}",
-                counted(counts.running, "task") + " running"
-            )
-        }
-        JobState::Canceling { .. } => format!(
-            "job {id} is being ended: its nodes stop {}",
-            counted(counts.running, "task")
-        ),
-        JobState::Ended { outcome, .. } => format!("job {id} is over: {}", job_outcome(outcome)),
-    }
-}
-
-/// How a job ended.
-pub(super) fn job_outcome(outcome: &JobOutcome) -> String {
+/// How a job ended. A job that somebody finished may have tasks that did not end well; they are counted.
+pub(super) fn job_outcome(outcome: &JobOutcome, job: JobId, counts: &TaskCounts) -> String {
     match outcome {
-        JobOutcome::Finished => "every task ended well".to_owned(),
+        JobOutcome::Finished if counts.failed == 0 && counts.canceled == 0 => "every task ended well".to_owned(),
+        JobOutcome::Finished => ended_counts(counts),
         JobOutcome::Failed { reason } => reason.clone(),
         JobOutcome::Canceled { by, message } if message.is_empty() => format!("canceled by {by}"),
         JobOutcome::Canceled { by, message } => format!("canceled by {by}: {message}"),
+        JobOutcome::Terminated { by, reason } => {
+            if reason == "TaskFailed" {
+                return format!("a task failed; see 'task list {job} --filter failed'");
+            }
+            let said = match reason.as_str() {
+                "UserTerminate" => "terminated",
+                "JMComplete" => "its manager task is over",
+                "MaxWallClockTimeExpiry" => "its wall clock time was over",
+                "AllTasksComplete" => "all its tasks are over",
+                "TerminateJobSchedule" => "its job schedule was terminated",
+                other => other,
+            };
+            match by.as_str() {
+                "" => said.to_owned(),
+                by if said == "terminated" => format!("terminated by {by}"),
+                by => format!("terminated by {by}: {said}"),
+            }
+        }
     }
+}
+
+/// `2 finished, 1 canceled`
+fn ended_counts(counts: &TaskCounts) -> String {
+    let each = [
+        (counts.finished, "finished"),
+        (counts.failed, "failed"),
+        (counts.canceled, "canceled"),
+    ];
+    let each = each.iter().filter(|(count, _)| *count > 0);
+    each.map(|(count, word)| format!("{count} {word}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// How a task ended; nothing while it has not, or when it ended well.
@@ -183,6 +122,90 @@ pub(super) const fn health_word(liveness: Liveness) -> &'static str {
         Liveness::Lost { .. } => "Lost",
         Liveness::Joined => "Unseen",
     }
+}
+
+/// What happens to the tasks of a node that gets no more work.
+pub(super) const fn deallocation(option: Deallocation) -> &'static str {
+    match option {
+        Deallocation::Requeue => "its tasks wait again",
+        Deallocation::Terminate => "its tasks are stopped",
+        Deallocation::TaskCompletion => "its tasks go on to their end",
+        Deallocation::RetainedData => "its tasks go on to their end, and their files are kept",
+    }
+}
+
+/// What a node is to do.
+pub(super) const fn errand(kind: NodeErrandKind) -> &'static str {
+    match kind {
+        NodeErrandKind::Reboot => "reboot",
+        NodeErrandKind::Reimage => "reimage",
+        NodeErrandKind::Leave => "leave",
+    }
+}
+
+/// How far the start task of its pool is on a node.
+pub(super) fn start_state(start: &NodeStart) -> String {
+    match &start.state {
+        StartState::Running => "running".to_owned(),
+        StartState::Done => "done".to_owned(),
+        StartState::Failed { reason } if reason.is_empty() => "failed".to_owned(),
+        StartState::Failed { reason } => format!("failed: {reason}"),
+    }
+}
+
+/// As the option is written.
+pub(super) fn retries(retries: Retries) -> String {
+    match retries {
+        Retries::AtMost(most) => most.to_string(),
+        Retries::Unlimited => "for ever".to_owned(),
+    }
+}
+
+/// As the options are written, one after the other.
+pub(super) fn exit_conditions(conditions: &ExitConditions) -> String {
+    let options = |options: &ExitOptions| {
+        let dependency = options.dependency.map(|action| match action {
+            DependencyAction::Satisfy => "satisfy",
+            DependencyAction::Block => "block",
+        });
+        let job = options.job.map(|action| match action {
+            JobAction::None => "job:none",
+            JobAction::Disable => "job:disable",
+            JobAction::Terminate => "job:terminate",
+        });
+        dependency.into_iter().chain(job).collect::<Vec<_>>().join(",")
+    };
+    let rules = conditions.codes.iter().map(|rule| {
+        let codes = match rule.first == rule.last {
+            true => rule.first.to_string(),
+            false => format!("{}-{}", rule.first, rule.last),
+        };
+        format!("{codes}={}", options(&rule.options))
+    });
+    let named = [
+        ("error", conditions.pre_processing_error),
+        ("upload", conditions.file_upload_error),
+        ("default", conditions.default),
+    ];
+    let named = named
+        .iter()
+        .filter_map(|(name, found)| found.as_ref().map(|found| format!("{name}={}", options(found))));
+    rules.chain(named).collect::<Vec<_>>().join(" ")
+}
+
+/// How much somebody may have at a time.
+pub(super) fn limits(limits: &Limits) -> String {
+    use proto::model::why::LimitKind;
+    let each = [
+        (limits.running_jobs.map(u64::from), LimitKind::RunningJobs),
+        (limits.cores.map(u64::from), LimitKind::Cores),
+        (limits.queued_tasks, LimitKind::QueuedTasks),
+    ];
+    let said = each
+        .iter()
+        .filter_map(|(most, kind)| most.map(|most| super::why::bound(*kind, most)));
+    let said = said.collect::<Vec<_>>().join(", ");
+    if said.is_empty() { "none".to_owned() } else { said }
 }
 
 /// `1 node`, `2 nodes`.

@@ -23,10 +23,11 @@ impl Tint {
     /// Of a state's word.
     pub(super) fn of(word: &str) -> Self {
         match word {
-            "Running" | "Finished" | "Online" | "OK" => Self::Good,
+            "Running" | "Finished" | "Online" | "OK" | "Active" => Self::Good,
             "Failed" | "Lost" | "Suspect" => Self::Bad,
-            "Configuring" | "Queued" | "Dispatching" | "Canceling" | "Draining" | "Unseen" => Self::Waiting,
-            "Canceled" | "Offline" => Self::Dim,
+            "Configuring" | "Queued" | "Dispatching" | "Canceling" | "Finishing" | "Terminating" | "Draining"
+            | "Unseen" | "Resizing" | "Deleting" => Self::Waiting,
+            "Canceled" | "Terminated" | "Disabled" | "Completed" | "Offline" => Self::Dim,
             _ => Self::None,
         }
     }

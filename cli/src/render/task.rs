@@ -4,12 +4,12 @@ use proto::client::FileEnd;
 use proto::control::{FileReply, TaskFile};
 use proto::ids::TaskId;
 use proto::model::sweep::fill_in;
-use proto::model::task::{TaskRow, TaskSpec, TaskState};
+use proto::model::task::{TaskKind, TaskRow, TaskSpec, TaskState};
 
 use super::people::{dash, elapsed, state_word, tamed, told};
 use super::table::{Kind, Table, properties};
 use super::{Look, job, output, sentence, tame};
-use crate::answer::{Names, Shown, SweepLine, TaskLine, TaskPage, span};
+use crate::answer::{Names, Shown, SweepLine, TaskLine, TaskPage, instances, span};
 
 /// A line for each task or sweep.
 pub(super) fn tasks_table(page: &TaskPage, look: &Look) -> Table {
@@ -43,12 +43,25 @@ pub(super) fn tasks_table(page: &TaskPage, look: &Look) -> Table {
                 sweep.word().to_owned(),
                 "-".to_owned(),
                 elapsed(sweep.started_at, sweep.ended_at.filter(|_| sweep.is_over()), look),
-                format!("[{}]", job::counts(&sweep.counts)),
+                format!("[{}]", sweep_counts(sweep)),
                 command_line(&sweep.spec.command),
             ]),
         }
     }
     table
+}
+
+fn is_service(sweep: &SweepLine) -> bool {
+    sweep.spec.kind == TaskKind::Service
+}
+
+/// Of a service only the instances that there were: the others are as many as numbers allow.
+fn sweep_counts(sweep: &SweepLine) -> String {
+    if !is_service(sweep) {
+        return job::counts(&sweep.counts);
+    }
+    let text = job::by_state(&instances(sweep));
+    format!("service: {}", if text.is_empty() { "none started yet" } else { &text })
 }
 
 fn exit_code(task: &TaskRow) -> String {
@@ -74,13 +87,19 @@ pub(super) fn sweep_text(sweep: &SweepLine, look: &Look) -> String {
         ("Command", command_line(&spec.command)),
         (
             "Index",
-            spec.sweep.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+            match (spec.kind, spec.sweep) {
+                (TaskKind::Service, _) => "service: new instances until its job is ended".to_owned(),
+                (TaskKind::Basic, sweep) => sweep.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+            },
         ),
         ("Asked", asked(spec)),
         ("Started", told(sweep.started_at, look)),
         ("Ended", told(ended, look)),
         ("Time", elapsed(sweep.started_at, ended, look)),
-        ("Steps", job::counts(&sweep.counts)),
+        (
+            if is_service(sweep) { "Instances" } else { "Steps" },
+            sweep_counts(sweep),
+        ),
     ];
     pairs.extend(further(spec));
     if !sweep.failed.is_empty() {
@@ -95,11 +114,15 @@ pub(super) fn sweep_text(sweep: &SweepLine, look: &Look) -> String {
         ..sweep.id
     };
     let one = sweep.failed.first().unwrap_or(&first);
-    properties(&tamed(pairs, look))
-        + &format!(
-            "\nOne step with its output: task view {one}. All steps: task list {} --expand\n",
-            sweep.id.job
-        )
+    let text = properties(&tamed(pairs, look));
+    if is_service(sweep) {
+        let job = sweep.id.job;
+        return text + &format!("\nThe instances that run: task list {job} --filter running\n");
+    }
+    text + &format!(
+        "\nOne step with its output: task view {one}. All steps: task list {} --expand\n",
+        sweep.id.job
+    )
 }
 
 /// What was asked beyond the usual.
@@ -110,6 +133,39 @@ fn further(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         "Depends on",
         Some(spec.depends_on.join(", ")).filter(|names| !names.is_empty()),
     );
+    let ranges = spec
+        .depends_on_ranges
+        .iter()
+        .map(|range| match range.first == range.last {
+            true => range.first.to_string(),
+            false => format!("{}-{}", range.first, range.last),
+        });
+    let ranges = ranges.collect::<Vec<_>>().join(",");
+    say("Depends on tasks", Some(ranges).filter(|ranges| !ranges.is_empty()));
+    say("Memory", spec.memory_mib.map(|mib| format!("{mib} MiB on each node")));
+    say(
+        "Resources",
+        Some(super::node::resources(&spec.resources)).filter(|text| !text.is_empty()),
+    );
+    say(
+        "Coordination",
+        spec.coordination.as_ref().map(|words| command_line(words)),
+    );
+    let files = spec.common_files.iter().map(|file| file.path.as_str());
+    say(
+        "Common files",
+        Some(files.collect::<Vec<_>>().join(", ")).filter(|files| !files.is_empty()),
+    );
+    say("Any domain", spec.any_domain.then(|| "true".to_owned()));
+    say("Affinity", spec.affinity.as_ref().map(ToString::to_string));
+    say("Retries", spec.max_retries.map(sentence::retries));
+    say(
+        "Exit conditions",
+        spec.exit_conditions
+            .as_ref()
+            .map(|conditions| sentence::exit_conditions(conditions)),
+    );
+    say("Files kept", spec.retention.map(|span| format!("{span} after its end")));
     say("Working directory", spec.workdir.clone());
     say("Input", spec.stdin.clone());
     say(
@@ -136,15 +192,8 @@ fn further(spec: &TaskSpec) -> Vec<(&'static str, String)> {
 }
 
 /// A command as it could be typed.
-fn command_line(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| {
-        let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+*^".contains(c));
-        if plain {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    });
+pub(super) fn command_line(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| crate::script::quoted(word));
     quoted.collect::<Vec<_>>().join(" ")
 }
 
@@ -167,6 +216,9 @@ pub(super) fn task_text(task: &TaskRow, names: &Names, files: &[FileEnd], all: b
     pairs.extend(further(spec));
     if task.requeues > 0 {
         pairs.push(("Requeued", sentence::times(task.requeues)));
+    }
+    if task.retries > 0 {
+        pairs.push(("Run again", sentence::times(task.retries)));
     }
     if let Some(reason) = sentence::task_outcome(&task.state, names) {
         pairs.push(("Error message", reason));

@@ -1,19 +1,24 @@
 //! What people and programs read: tables, JSON and quiet output, to the letter.
 
+mod model;
+
+use std::sync::Arc;
+
 use proto::client::{FileEnd, GroupView, HeadView, NodeView, PoolView};
 use proto::control::{FileReply, TaskFile};
 use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, Step, TaskId, TaskNumber};
 use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, TaskCounts};
-use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
+use proto::model::node::{AdminState, Deallocation, Inventory, Liveness, NodeRow};
 use proto::model::owner::Owner;
+use proto::model::pool::{Allocation, PoolRow, PoolSpec};
 use proto::model::sweep::Sweep;
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskRow, TaskSpec, TaskState};
-use proto::model::why::{Cause, Why};
+use proto::model::why::{Cause, Hold, NextEvent, Why};
 use proto::units::Millis;
 use time::UtcOffset;
 
 use super::*;
-use crate::answer::{Among, Names, Rehearsed, Shown, Status, SweepLine, TaskLine, TaskPage};
+use crate::answer::{Among, Names, Rehearsed, Shown, Status, Subject, SweepLine, TaskLine, TaskPage};
 
 const NOON: Timestamp = Timestamp(1_795_262_400_000);
 
@@ -57,6 +62,9 @@ fn job(id: u64, state: JobState) -> JobRow {
         submitted_at: NOON,
         progress: None,
         requeues: 0,
+        schedule: None,
+        deleting: false,
+        touched_nodes: std::collections::BTreeSet::new(),
     }
 }
 
@@ -73,8 +81,9 @@ fn page(lines: Vec<TaskLine>, first: bool, last: bool) -> TaskPage {
 fn step(number: u32, outcome: TaskOutcome) -> TaskRow {
     let mut row = task(outcome, Some(0));
     row.id.step = Some(Step(number));
-    row.spec.command = ["app", "in**.dat"].map(str::to_owned).to_vec();
-    row.spec.sweep = Sweep::new(1, 10, 1).ok();
+    let spec = Arc::make_mut(&mut row.spec);
+    spec.command = ["app", "in**.dat"].map(str::to_owned).to_vec();
+    spec.sweep = Sweep::new(1, 10, 1).ok();
     row
 }
 
@@ -102,6 +111,7 @@ fn jobs() -> Answer {
     Answer::Jobs {
         jobs,
         more: false,
+        whys: vec![],
         among: Among::OwnLive,
     }
 }
@@ -114,16 +124,18 @@ fn task(outcome: TaskOutcome, exit_code: Option<i32>) -> TaskRow {
     let command = ["mpiexec", "-c", "1", "my prog"].map(str::to_owned).to_vec();
     TaskRow {
         id: id(),
-        spec: TaskSpec {
+        spec: Arc::new(TaskSpec {
             request: Request::Nodes { count: 2 },
             ..TaskSpec::of_command(command)
-        },
+        }),
         state: TaskState::Ended {
             started_at: Some(NOON),
             ended_at: NOON + Millis(12_000),
             outcome,
         },
         requeues: 0,
+        retries: 0,
+        array: None,
         last_attempt: Some(AttemptId(9)),
         last_nodes: vec![NodeId(1), NodeId(2)],
         exit_code,
@@ -174,6 +186,11 @@ fn node(name: &str, admin: AdminState, liveness: Liveness) -> NodeView {
             key: None,
             certificate_ends: None,
             clock_ahead_ms: None,
+            drain: Deallocation::default(),
+            start: None,
+            errand: None,
+            retained_until: None,
+            errand_refused: None,
         },
         slots_held: 3,
         tasks: vec![id()],
@@ -233,6 +250,7 @@ fn no_jobs_say_so_beside_the_output() {
         &Answer::Jobs {
             jobs: vec![],
             more: false,
+            whys: vec![],
             among: Among::OwnLive,
         },
         &look(Form::Table),
@@ -244,6 +262,7 @@ fn no_jobs_say_so_beside_the_output() {
             &Answer::Jobs {
                 jobs: vec![],
                 more: false,
+                whys: vec![],
                 among: Among::OwnLive
             },
             Form::Json
@@ -409,8 +428,15 @@ node2      Draining  Lost      8    3     5  local  AzureNodes, ComputeNodes
         "Group  Count  Nodes\ng          2  n1, n2\n"
     );
     let pool = PoolView {
-        name: PoolName::new("local").expect("a name"),
-        slots_per_node: None,
+        row: PoolRow {
+            name: PoolName::new("local").expect("a name"),
+            spec: PoolSpec::default(),
+            created_at: NOON,
+            allocation: Allocation::Steady,
+            resize_error: None,
+            start_job: None,
+            deleting: false,
+        },
         nodes: vec![name("n1")],
         ready: 1,
         slots: 8,
@@ -447,6 +473,27 @@ fn an_awaited_job_tells_by_its_exit_code() {
         "job 3: Finished after 12s: every task ended well\n"
     );
     assert_eq!(finished.exit().code(), 0);
+    let mut mixed = job(3, over(JobOutcome::Finished));
+    mixed.counts = TaskCounts {
+        finished: 2,
+        canceled: 1,
+        ..TaskCounts::default()
+    };
+    let mixed = Answer::Waited(Box::new(mixed));
+    assert_eq!(
+        out(&mixed, Form::Table),
+        "job 3: Finished after 12s: 2 finished, 1 canceled\n"
+    );
+    assert_eq!(mixed.exit().code(), 1);
+    let by_a_task = JobOutcome::Terminated {
+        by: String::new(),
+        reason: "TaskFailed".into(),
+    };
+    let text = out(&Answer::Waited(Box::new(job(3, over(by_a_task)))), Form::Table);
+    assert!(
+        text.contains("a task failed; see 'task list 3 --filter failed'"),
+        "{text}"
+    );
     let canceled = JobOutcome::Canceled {
         by: "bob".into(),
         message: "wrong input".into(),
@@ -524,25 +571,72 @@ fn why(asked: Request) -> Why {
         causes: [(Cause::Offline, 2), (Cause::Busy, 3)].into(),
         ahead: 1,
         held: None,
+        next: None,
+        expected_start: None,
+        short_nodes: None,
     }
 }
 
 #[test]
 fn why_a_job_waits() {
-    let sentence = |asked| why_sentence(&job(3, JobState::Queued), Some(&why(asked)));
+    let told = |why: Why| {
+        let answer = Answer::Why {
+            job: Box::new(job(3, JobState::Queued)),
+            why: Some(Box::new(why)),
+            names: names(),
+        };
+        out(&answer, Form::Table)
+    };
     assert_eq!(
-        sentence(Request::Nodes { count: 8 }),
-        "job 3 waits: task 3.1 asks 8 nodes; 4 eligible, 1 free (of 6 nodes in the cluster); 2 offline, 3 busy; \
-         1 task stands before it in the queue; see 'node list'\nIt cannot start before 4 more nodes can take it"
+        told(why(Request::Nodes { count: 8 })),
+        "\
+job 3 waits: task 3.1 asks 8 nodes; 4 eligible, 1 free (of 6 nodes in the cluster); see 'node list'
+  2 offline
+  3 busy
+  1 task stands before it in the queue
+  short: it cannot start before 4 more nodes can take it
+"
     );
+    let soon = Why {
+        next: Some(NextEvent::TaskEnds {
+            task: TaskId::new(JobId(2), TaskNumber(5)),
+            by: Some(NOON + Millis(485_000)),
+        }),
+        expected_start: Some(NOON + Millis(905_000)),
+        short_nodes: Some(0),
+        ..why(Request::Cores { count: 8 })
+    };
     assert_eq!(
-        sentence(Request::Cores { count: 8 }),
-        "job 3 waits: task 3.1 asks 8 cores; 32 cores on 4 nodes eligible, 5 free (of 6 nodes in the cluster); \
-         2 offline, 3 busy; 1 task stands before it in the queue; see 'node list'"
+        told(soon.clone()),
+        "\
+job 3 waits: task 3.1 asks 8 cores; 32 cores on 4 nodes eligible, 5 free (of 6 nodes in the cluster); see 'node list'
+  2 offline
+  3 busy
+  1 task stands before it in the queue
+  next: task 2.5 ends, at 12:08 (in 5 min) at the latest
+  expected: to start at 12:15 (in 12 min), if what runs takes as long as its limit
+"
     );
+    let answer = Answer::Why {
+        job: Box::new(job(3, JobState::Queued)),
+        why: Some(Box::new(soon)),
+        names: names(),
+    };
+    let value: serde_json::Value = serde_json::from_str(&out(&answer, Form::Json)).expect("JSON");
+    assert_eq!(value["why"]["next"]["is"], "task_ends");
+    assert!(
+        value["sentence"]
+            .as_str()
+            .is_some_and(|text| text.contains("\nexpected: "))
+    );
+    let nothing = Answer::Why {
+        job: Box::new(job(3, JobState::Running { started_at: NOON })),
+        why: None,
+        names: names(),
+    };
     assert_eq!(
-        why_sentence(&job(3, JobState::Running { started_at: NOON }), None),
-        "job 3 runs and nothing of it waits: 1 task running"
+        out(&nothing, Form::Table),
+        "job 3 runs and nothing of it waits: 1 task running\n"
     );
 }
 
@@ -575,6 +669,7 @@ fn what_users_wrote_cannot_command_the_terminal() {
         Answer::Jobs {
             jobs: vec![row],
             more: false,
+            whys: vec![],
             among: Among::OwnLive,
         },
     ] {
@@ -637,6 +732,26 @@ fn a_sweep_is_one_line_and_one_page() {
         view.ends_with("task view 3.1.2. All steps: task list 3 --expand\n"),
         "{view}"
     );
+    let mut service = sweep();
+    Arc::make_mut(&mut service.spec).kind = proto::model::task::TaskKind::Service;
+    service.counts = TaskCounts {
+        queued: 9_999_984,
+        running: 4,
+        finished: 12,
+        ..TaskCounts::default()
+    };
+    service.failed = vec![];
+    let view = out(&Answer::Sweep(Box::new(service.clone())), Form::Table);
+    assert!(view.contains(": service: 4 running, 12 finished\n"), "{view}");
+    assert!(
+        !view.contains("--expand") && view.contains("task list 3 --filter running"),
+        "{view}"
+    );
+    let list = out(
+        &Answer::Tasks(page(vec![TaskLine::Sweep(Box::new(service))], true, true)),
+        Form::Table,
+    );
+    assert!(list.contains("[service: 4 running, 12 finished]"), "{list}");
 }
 
 #[test]
@@ -678,7 +793,7 @@ fn chosen_fields() {
         .expect_err("no such field")
         .to_string();
     assert!(
-        error.contains("did you mean 'status'?") && error.contains("counts, id"),
+        error.contains("did you mean 'status'?") && error.contains("counts, deleting, id"),
         "{error}"
     );
 }
@@ -725,10 +840,11 @@ fn the_exit_code_of_a_program_that_was_followed() {
 fn what_would_become_of_a_submission() {
     let rehearsed = |starts_now, why: Option<Why>| {
         let answer = Rehearsed {
-            task: TaskSpec {
-                request: Request::Nodes { count: 2 },
-                ..TaskSpec::of_command(vec!["x".to_owned()])
-            },
+            subject: Subject::First,
+            most: None,
+            asked: Request::Nodes { count: 2 },
+            tasks: 1,
+            names: names(),
             starts_now,
             nodes: vec![
                 NodeName::new("n1").expect("a name"),
@@ -742,6 +858,16 @@ fn what_would_become_of_a_submission() {
     assert_eq!(
         rehearsed(true, None),
         "It would start now: 2 nodes on n1, n2. Nothing was submitted.\n"
+    );
+    let mut held = why(Request::Nodes { count: 2 });
+    held.held = Some(Hold::Until { at: NOON });
+    held.next = Some(NextEvent::Somebody {
+        command: format!("job modify {} --pool x", held.job),
+    });
+    let text = rehearsed(false, Some(held));
+    assert!(
+        text.contains("is held until 2026-11-21 12:00:00\n") && !text.contains("job modify"),
+        "{text}"
     );
     let waits = rehearsed(false, Some(why(Request::Nodes { count: 2 })));
     assert!(

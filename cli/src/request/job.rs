@@ -1,17 +1,22 @@
 //! Commands about jobs.
 
+mod asked;
+
 use proto::client::JobFilter;
 use proto::ids::SubmissionId;
-use proto::model::job::{JobChange, JobSpec};
+use proto::model::job::{DisableTasks, JobChange, JobSpec, SetTo};
 use proto::model::task::TaskSpec;
 
-use super::select::{self, JobPick};
+use asked::with_script;
+pub(super) use asked::{Asked, asked};
+
+use super::jobfile::{self, Graph};
+use super::select::{self, JobPick, TaskPick};
 use super::task::{TaskListing, listing, picked_states};
 use super::{Here, misplaced, spec};
 use crate::args::table::{Key, Verb};
-use crate::args::{self, Options, UsageError};
+use crate::args::{Options, UsageError};
 use crate::remark;
-use crate::script::Script;
 use crate::value::{self, ValueError};
 
 /// The words for states of jobs that a filter may name: ours, and HPC Pack's for all of them.
@@ -19,15 +24,19 @@ const JOB_STATES: &[&str] = &[
     "Configuring",
     "Queued",
     "Running",
+    "Disabled",
+    "Finishing",
+    "Terminating",
     "Canceling",
     "Finished",
     "Failed",
     "Canceled",
+    "Terminated",
     "All",
 ];
 
 /// Options of which one on the command line takes the place of another one in a script.
-const UNITS: &[Key] = &[Key::NumNodes, Key::NumCores, Key::NumSockets];
+pub(super) const UNITS: &[Key] = &[Key::NumNodes, Key::NumCores, Key::NumSockets];
 
 /// A checked command about jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +54,9 @@ pub enum JobCommand {
     New {
         id: Option<SubmissionId>,
         job: Box<JobSpec>,
+        /// Of a job file; else they come later.
+        tasks: Vec<TaskSpec>,
+        remarks: Vec<String>,
     },
     Add {
         id: Option<SubmissionId>,
@@ -86,7 +98,21 @@ pub enum JobCommand {
         id: Option<SubmissionId>,
         job: JobPick,
     },
-    Why(Vec<JobPick>),
+    Why {
+        jobs: Vec<JobPick>,
+        tasks: Vec<TaskPick>,
+    },
+    Disable {
+        jobs: Vec<JobPick>,
+        tasks: DisableTasks,
+    },
+    Enable(Vec<JobPick>),
+    Terminate {
+        jobs: Vec<JobPick>,
+        /// Empty means Azure Batch's `UserTerminate`.
+        reason: String,
+    },
+    Delete(Vec<JobPick>),
 }
 
 /// What happens after a submission.
@@ -102,15 +128,15 @@ pub enum Then {
     Rehearse,
 }
 
-/// A job with its one task.
+/// A job with its tasks: one, or those of a job file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     /// Given by the user; none means a new one.
     pub id: Option<SubmissionId>,
     /// The job.
     pub job: JobSpec,
-    /// Its task.
-    pub task: TaskSpec,
+    /// Its tasks.
+    pub tasks: Vec<TaskSpec>,
     /// What comes after it.
     pub then: Then,
     /// What is probably meant otherwise than it was typed.
@@ -126,11 +152,23 @@ pub(super) fn checked(verb: Verb, options: &Options, words: &[String], here: &He
     };
     Ok(match verb {
         Verb::JobSubmit => submit(options, words, here)?,
-        Verb::JobNew => JobCommand::New {
-            id: submission_id(options)?,
-            job: Box::new(spec::job_alone(options, here)?),
+        Verb::JobNew => made(options, here)?,
+        Verb::JobAdd | Verb::TaskAdd => add(verb, options, words, here)?,
+        Verb::JobDisable => JobCommand::Disable {
+            jobs: jobs()?,
+            // Azure Batch demands a word; a job that is disabled to be changed mostly wants its nodes back.
+            tasks: options
+                .read(Key::DisableTasks, disabled_tasks)?
+                .unwrap_or(DisableTasks::Requeue),
         },
-        Verb::JobAdd => add(options, words, here)?,
+        Verb::JobEnable => JobCommand::Enable(jobs()?),
+        Verb::JobTerminate => JobCommand::Terminate {
+            jobs: jobs()?,
+            reason: options
+                .read(Key::Reason, |text| value::short_text(text, 128))?
+                .unwrap_or_default(),
+        },
+        Verb::JobDelete => JobCommand::Delete(jobs()?),
         Verb::JobList => JobCommand::List {
             filter: job_filter(options, here)?,
             jobs: jobs()?,
@@ -159,7 +197,7 @@ pub(super) fn checked(verb: Verb, options: &Options, words: &[String], here: &He
             id: submission_id(options)?,
             job: select::one_job(verb, words)?,
         },
-        Verb::JobWhy => JobCommand::Why(jobs()?),
+        Verb::JobWhy | Verb::TaskWhy => why(verb, words)?,
         _ => return Err(misplaced(verb)),
     })
 }
@@ -173,39 +211,15 @@ fn submit(options: &Options, words: &[String], here: &Here) -> Result<JobCommand
     if let Some(id) = options.one(Key::JobId) {
         return submit_made(options, id.text(), words);
     }
-    let Some(program) = words.first() else {
-        return Err(UsageError::MissingWord {
-            place: verb.spec().title(),
-            needs: verb.spec().needs,
-            usage: verb.spec().usage(),
-        });
-    };
-    let (script, options, mut remarks) = with_script(verb, options, program, here)?;
-    let mut task = spec::task(&options, words.to_vec(), here)?;
-    task.script = script;
-    remarks.extend(remark::on(&task));
-    if let Some(terminal) = options.one(Key::Terminal).filter(|_| is_time(program)) {
-        return Err(UsageError::BadWord {
-            wrong: format!(
-                "{} asks for a terminal, and '{program}' would be the program",
-                terminal.spelled
-            ),
-            usage: format!("--runtime {program} for a time limit"),
-        });
-    }
-    let then = then(&options, &task)?;
+    let Asked { graph, options } = asked(verb, options, words, here)?;
+    let interactive = graph.tasks.iter().any(|task| task.interactive.is_some());
     Ok(JobCommand::Submit(Box::new(Submission {
         id: submission_id(&options)?,
-        job: spec::job(&options, here)?,
-        task,
-        then,
-        remarks,
+        then: then(&options, interactive)?,
+        job: graph.job,
+        tasks: graph.tasks,
+        remarks: graph.remarks,
     })))
-}
-
-/// Where other schedulers have their time limit behind `-t`.
-fn is_time(word: &str) -> bool {
-    word.starts_with(|c: char| c.is_ascii_digit()) && word.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'-')
 }
 
 /// `/id` names a job that is complete; what it asks for was said before.
@@ -235,10 +249,10 @@ fn submit_made(options: &Options, id: &str, words: &[String]) -> Result<JobComma
     })
 }
 
-fn then(options: &Options, task: &TaskSpec) -> Result<Then, UsageError> {
+fn then(options: &Options, interactive: bool) -> Result<Then, UsageError> {
     Ok(if options.flag(Key::DryRun)? {
         Then::Rehearse
-    } else if task.interactive.is_some() {
+    } else if interactive {
         Then::Attach
     } else if options.flag(Key::Wait)? {
         Then::Wait
@@ -247,66 +261,79 @@ fn then(options: &Options, task: &TaskSpec) -> Result<Then, UsageError> {
     })
 }
 
-fn add(options: &Options, words: &[String], here: &Here) -> Result<JobCommand, UsageError> {
-    let verb = Verb::JobAdd;
+fn add(verb: Verb, options: &Options, words: &[String], here: &Here) -> Result<JobCommand, UsageError> {
     let (job, command) = words.split_at(1);
     let program = command.first().map_or("", String::as_str);
     let (script, options, mut remarks) = with_script(verb, options, program, here)?;
+    let kind = spec::kind(&options)?;
     let mut task = spec::task(&options, command.to_vec(), here)?;
     task.exclusive = options.flag(Key::Exclusive)?;
     task.script = script;
-    remarks.extend(remark::on(&task));
-    Ok(JobCommand::Add {
-        id: submission_id(&options)?,
-        job: select::one_job(verb, job)?,
-        task: Box::new(task),
-        sized: UNITS.iter().any(|key| options.one(*key).is_some()),
+    let job = select::one_job(verb, job)?;
+    let change = match kind {
+        spec::Kind::Basic | spec::Kind::Service => {
+            remarks.extend(remark::on(&task));
+            return Ok(JobCommand::Add {
+                id: submission_id(&options)?,
+                job,
+                task: Box::new(task),
+                sized: UNITS.iter().any(|key| options.one(*key).is_some()),
+                remarks,
+            });
+        }
+        // HPC Pack has them as tasks; here they are wishes of the job.
+        spec::Kind::Preparation => JobChange {
+            preparation: Some(SetTo::Value(Box::new(spec::preparation_of(task, &options)?))),
+            ..JobChange::default()
+        },
+        spec::Kind::Release => JobChange {
+            release: Some(SetTo::Value(Box::new(task))),
+            ..JobChange::default()
+        },
+    };
+    Ok(JobCommand::Modify {
+        jobs: vec![job],
+        change: Box::new(change),
+    })
+}
+
+/// Tasks have a dot in their ids, jobs have none.
+fn why(verb: Verb, words: &[String]) -> Result<JobCommand, UsageError> {
+    let is_task = |word: &&String| verb == Verb::TaskWhy || word.contains('.');
+    let (tasks, jobs): (Vec<&String>, Vec<&String>) = words.iter().partition(is_task);
+    let owned = |words: Vec<&String>| words.into_iter().cloned().collect::<Vec<_>>();
+    Ok(JobCommand::Why {
+        jobs: select::jobs(verb, &owned(jobs))?,
+        tasks: match tasks.is_empty() {
+            true => Vec::new(),
+            false => select::tasks(verb, &owned(tasks), false)?,
+        },
+    })
+}
+
+fn made(options: &Options, here: &Here) -> Result<JobCommand, UsageError> {
+    let Graph { job, tasks, remarks } = match options.one(Key::JobFile) {
+        Some(file) => jobfile::read(file.text(), options, here)?,
+        None => Graph {
+            job: spec::job_alone(options, here)?,
+            tasks: Vec::new(),
+            remarks: Vec::new(),
+        },
+    };
+    Ok(JobCommand::New {
+        id: submission_id(options)?,
+        job: Box::new(job),
+        tasks,
         remarks,
     })
 }
 
-/// The script that a program is, the options with those of the script below them, and what to remark.
-fn with_script(
-    verb: Verb,
-    options: &Options,
-    program: &str,
-    here: &Here,
-) -> Result<(Option<String>, Options, Vec<String>), UsageError> {
-    let read = (here.script)(program).map_err(|error| UsageError::BadWord {
-        wrong: error.to_string(),
-        usage: verb.spec().usage(),
-    })?;
-    let Some(Script {
-        text,
-        directives,
-        late,
-        foreign,
-        windows,
-    }) = read
-    else {
-        return Ok((None, options.clone(), Vec::new()));
-    };
-    let mut below = Options::default();
-    for (line, words) in directives {
-        let wrong = |error: &dyn std::fmt::Display| UsageError::BadWord {
-            wrong: format!("{program}, line {line}: {error}"),
-            usage: "#MUSTER [OPTIONS], as on the command line".to_owned(),
-        };
-        let (options, others) = args::options_of(verb, &words).map_err(|error| wrong(&error))?;
-        if let Some(word) = others.first() {
-            return Err(wrong(&format!("'{word}' is no option")));
-        }
-        below.add(options).map_err(|error| wrong(&error))?;
-    }
-    let remarks = late
-        .into_iter()
-        .map(|line| format!("{program}, line {line}: #MUSTER below the first command says nothing"));
-    let foreign =
-        foreign.map(|(line, mark)| format!("{program}, line {line}: {mark} is not read here; write #MUSTER [OPTIONS]"));
-    let windows = windows.then(|| format!("{program} has line ends of Windows; it is sent with those of Linux"));
-    let mut all = options.clone();
-    all.underlay(below, UNITS);
-    Ok((Some(text), all, remarks.chain(foreign).chain(windows).collect()))
+fn disabled_tasks(text: &str) -> Result<DisableTasks, ValueError> {
+    Ok(match value::word(text, &["requeue", "terminate", "wait"])? {
+        "terminate" => DisableTasks::Terminate,
+        "wait" => DisableTasks::Wait,
+        _ => DisableTasks::Requeue,
+    })
 }
 
 fn modify(verb: Verb, options: &Options, words: &[String], here: &Here) -> Result<JobCommand, UsageError> {

@@ -6,7 +6,10 @@ mod access;
 mod clusrun;
 mod cluster;
 mod job;
+mod jobfile;
 mod node;
+mod pool;
+mod schedule;
 mod select;
 mod spec;
 mod task;
@@ -18,6 +21,8 @@ pub use clusrun::{ClusRun, Selector, Telling};
 pub use cluster::{ClusterCommand, CompletionShell, Invitation, UpRequest};
 pub use job::{JobCommand, Submission, Then};
 pub use node::NodeCommand;
+pub use pool::{LimitChange, PoolCommand};
+pub use schedule::{ScheduleChange, ScheduleCommand, ScheduleTasks};
 pub use select::{JobPick, TaskPick};
 pub use task::{Picked, TailRequest, TaskCommand, TaskListing};
 
@@ -25,6 +30,7 @@ use crate::args::table::{Key, Noun, Verb};
 use crate::args::{Options, UsageError};
 use crate::render::{Colour, Fields, Form, Look};
 use crate::script::{Script, ScriptError};
+use crate::text::FileText;
 use crate::value::{self, Clock};
 
 /// A checked command.
@@ -34,8 +40,12 @@ pub enum Command {
     Job(JobCommand),
     /// About tasks.
     Task(TaskCommand),
-    /// About nodes, groups and pools.
+    /// About nodes and groups.
     Node(NodeCommand),
+    /// About pools and limits.
+    Pool(PoolCommand),
+    /// About job schedules.
+    Schedule(ScheduleCommand),
     /// About users and log-ins.
     Access(AccessCommand),
     /// About the cluster itself.
@@ -114,6 +124,8 @@ pub struct Here {
     pub clock: Clock,
     /// Reads the script that a word names, if it names one.
     pub script: fn(&str) -> Result<Option<Script>, ScriptError>,
+    /// Reads a text of at most so many bytes; else it says what is wrong with the file.
+    pub file: fn(&str, usize) -> Result<FileText, String>,
 }
 
 /// Checks a command.
@@ -123,11 +135,17 @@ pub struct Here {
 pub fn checked(verb: Verb, options: &Options, words: &[String], here: &Here) -> Result<Command, UsageError> {
     match verb.spec().noun {
         Noun::Job => job::checked(verb, options, words, here).map(Command::Job),
+        // They are of jobs as much as of tasks.
+        Noun::Task if matches!(verb, Verb::TaskAdd | Verb::TaskWhy) => {
+            job::checked(verb, options, words, here).map(Command::Job)
+        }
         Noun::Task => task::checked(verb, options, words).map(Command::Task),
         Noun::Node if verb == Verb::NodeJoinCommand => {
             cluster::checked(verb, options, words, here).map(Command::Cluster)
         }
-        Noun::Node | Noun::NodeGroup | Noun::Pool => node::checked(verb, options, words).map(Command::Node),
+        Noun::Node | Noun::NodeGroup => node::checked(verb, options, words).map(Command::Node),
+        Noun::Pool | Noun::Limit => pool::checked(verb, options, words, here).map(Command::Pool),
+        Noun::Schedule => schedule::checked(verb, options, words, here).map(Command::Schedule),
         Noun::User => access::checked(verb, options, words).map(Command::Access),
         Noun::Cluster if matches!(verb, Verb::Login | Verb::Logout | Verb::WhoAmI) => {
             access::checked(verb, options, words).map(Command::Access)

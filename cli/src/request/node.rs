@@ -1,7 +1,7 @@
-//! Commands about nodes, groups and pools.
+//! Commands about nodes and groups.
 
-use proto::ids::{GroupName, NodeName, PoolName};
-use proto::model::node::AdminState;
+use proto::ids::{GroupName, NodeName};
+use proto::model::node::{AdminState, Deallocation};
 
 use super::{id_of, misplaced};
 use crate::args::table::{Key, Verb};
@@ -14,7 +14,7 @@ const NODE_STATES: &[(&str, AdminState)] = &[
     ("Offline", AdminState::Offline),
 ];
 
-/// A checked command about nodes, groups or pools.
+/// A checked command about nodes or groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -29,8 +29,17 @@ pub enum NodeCommand {
     Switch {
         nodes: Vec<NodeName>,
         admin: AdminState,
-        requeue: bool,
+        /// What happens to their tasks.
+        option: Deallocation,
     },
+    Restart {
+        nodes: Vec<NodeName>,
+        option: Deallocation,
+        /// From their image.
+        reimage: bool,
+    },
+    /// Empty means all.
+    Watch(Vec<NodeName>),
     Remove {
         nodes: Vec<NodeName>,
         force: bool,
@@ -44,8 +53,6 @@ pub enum NodeCommand {
         group: GroupName,
         nodes: Vec<NodeName>,
     },
-    PoolList,
-    PoolView(PoolName),
 }
 
 /// Checks one.
@@ -59,14 +66,20 @@ pub(super) fn checked(verb: Verb, options: &Options, words: &[String]) -> Result
         Verb::NodeOnline => NodeCommand::Switch {
             nodes: switched(verb, options, words)?,
             admin: AdminState::Online,
-            requeue: false,
+            option: Deallocation::default(),
         },
         // HPC Pack's offline lets tasks finish: the node drains first.
         Verb::NodeOffline | Verb::NodeDrain => NodeCommand::Switch {
             nodes: switched(verb, options, words)?,
             admin: AdminState::Draining,
-            requeue: options.flag(Key::Requeue)?,
+            option: option(options)?,
         },
+        Verb::NodeReboot | Verb::NodeReimage => NodeCommand::Restart {
+            nodes: node_words(verb, words)?,
+            option: option(options)?,
+            reimage: verb == Verb::NodeReimage,
+        },
+        Verb::NodeWatch => NodeCommand::Watch(node_words(verb, words)?),
         Verb::NodeRemove => NodeCommand::Remove {
             nodes: node_words(verb, words)?,
             force: options.flag(Key::Force)?,
@@ -80,10 +93,21 @@ pub(super) fn checked(verb: Verb, options: &Options, words: &[String]) -> Result
             group: id_of(verb, words)?,
             nodes: node_words(verb, &words[1..])?,
         },
-        Verb::PoolList => NodeCommand::PoolList,
-        Verb::PoolView => NodeCommand::PoolView(id_of(verb, words)?),
         _ => return Err(misplaced(verb)),
     })
+}
+
+/// `--option`, or the older `--requeue`.
+pub(super) fn option(options: &Options) -> Result<Deallocation, UsageError> {
+    let named = options.read(Key::Deallocation, value::deallocation)?;
+    match (options.one(Key::Requeue), options.flag(Key::Requeue)?, named) {
+        (Some(given), true, Some(named)) if named != Deallocation::Requeue => Err(UsageError::Conflict {
+            first: given.spelled.clone(),
+            second: format!("--option {}", named.word()),
+        }),
+        (_, true, _) => Ok(Deallocation::Requeue),
+        (_, false, named) => Ok(named.unwrap_or_default()),
+    }
 }
 
 fn node_words(verb: Verb, words: &[String]) -> Result<Vec<NodeName>, UsageError> {

@@ -102,6 +102,10 @@ pub(super) fn tasks(verb: Verb, words: &[String], whole: bool) -> Result<Vec<Tas
         for part in word.split(',').filter(|part| !part.is_empty()) {
             let pick = match job(part) {
                 Ok(pick) if whole => Ok(TaskPick::Jobs(pick)),
+                Ok(JobPick::One(id)) => task(part).map_err(|wrong| match for_jobs(verb) {
+                    Some((command, more)) => format!("{wrong}; for the whole job: {command} {id}{more}"),
+                    None => wrong,
+                }),
                 _ => task(part),
             };
             picks.push(pick.map_err(|wrong| bad(verb, wrong))?);
@@ -111,6 +115,19 @@ pub(super) fn tasks(verb: Verb, words: &[String], whole: bool) -> Result<Vec<Tas
         return Err(bad(verb, format!("'{}' names no task", words.join(" "))));
     }
     Ok(picks)
+}
+
+/// The command that does the same with all tasks of a job: what stands before and behind the job.
+const fn for_jobs(verb: Verb) -> Option<(&'static str, &'static str)> {
+    Some(match verb {
+        Verb::TaskWhy => ("job why", ""),
+        Verb::TaskView => ("task list", ""),
+        Verb::TaskCancel => ("job cancel", ""),
+        Verb::TaskRequeue => ("job requeue", ""),
+        Verb::TaskFinish => ("job finish", ""),
+        Verb::TaskReactivate => ("task reactivate", " --filter failed"),
+        _ => return None,
+    })
 }
 
 /// `last`, and the number behind it.
@@ -230,7 +247,15 @@ mod tests {
             ])
         );
         assert_eq!(read("7", true), Ok(vec![TaskPick::Jobs(JobPick::One(JobId(7)))]));
-        assert!(read("7", false).unwrap_err().to_string().contains("is no task id"));
+        let wrong = read("7", false).unwrap_err().to_string();
+        assert!(
+            wrong.contains("is no task id") && wrong.contains("job cancel 7"),
+            "{wrong}"
+        );
+        let wrong = tasks(Verb::TaskReactivate, &words("17"), false)
+            .unwrap_err()
+            .to_string();
+        assert!(wrong.contains("task reactivate 17 --filter failed"), "{wrong}");
         assert_eq!(read("last", false), Ok(vec![TaskPick::Jobs(JobPick::Last(1))]));
         for wrong in ["12.5-2", "12.1.7-3", "12.1-x", "12.", "last 5"] {
             assert!(read(wrong, false).is_err(), "{wrong}");

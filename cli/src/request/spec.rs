@@ -1,8 +1,14 @@
 //! What is asked of a job and of a task, from options to the wire's types; each field has its option here and nowhere else.
 
+mod roles;
+mod task;
+
 use proto::ids::PoolName;
 use proto::model::job::{Env, GroupOperator, JobChange, JobSpec, Progress, SetTo, Units};
-use proto::model::task::{Interactive, Request as Needs, TaskSpec};
+use proto::model::task::Request as Needs;
+
+pub(super) use roles::{manager, manager_of, preparation_of, start_task};
+pub(super) use task::{Kind, kind, of_parts as task};
 
 use super::Here;
 use crate::args::table::Key;
@@ -15,37 +21,59 @@ const LONGEST_NAME: usize = 128;
 /// HPC Pack's bound of what a job says of itself.
 const LONGEST_MESSAGE: usize = 80;
 
-/// Takes back what was said before.
-const ANY: &str = "any";
+/// Take back what was said before.
+const NOTHING: [&str; 2] = ["any", "none"];
 
-/// The most retries that anybody means.
-const MOST_RETRIES: u32 = 1000;
+/// More tasks at a time than any cluster has.
+const MOST_PARALLEL: u32 = 100_000_000;
 
 /// The job of a submission that has one task: sizes are the task's.
 pub(super) fn job(options: &Options, here: &Here) -> Result<JobSpec, UsageError> {
-    let change = change(options, here)?;
-    let standing = JobSpec::default();
-    Ok(JobSpec {
-        name: change.name.unwrap_or_default(),
-        project: change.project.unwrap_or_default(),
-        priority: change.priority.unwrap_or_default(),
-        pool: change.pool.and_then(SetTo::into_option),
-        node_groups: change.node_groups.unwrap_or_default(),
-        group_operator: change.group_operator.unwrap_or_default(),
-        requested_nodes: change.requested_nodes.unwrap_or_default(),
-        cores_per_node: change.cores_per_node.and_then(SetTo::into_option),
-        memory_per_node: change.memory_per_node.and_then(SetTo::into_option),
-        single_node: change.single_node.unwrap_or_default(),
-        order_by: change.order_by.unwrap_or_default(),
-        exclusive: change.exclusive.unwrap_or_default(),
-        runtime_limit: change.runtime_limit.and_then(SetTo::into_option),
-        env: change.env,
-        hold_until: change.hold_until.and_then(SetTo::into_option),
-        fail_on_task_failure: change.fail_on_task_failure.unwrap_or_default(),
-        run_dependents_of_failed: change.run_dependents_of_failed.unwrap_or_default(),
-        run_until_canceled: change.run_until_canceled.unwrap_or_default(),
-        ..standing
-    })
+    let mut job = applied(change(options, here)?, JobSpec::default());
+    job.manager = manager(options, here)?;
+    Ok(job)
+}
+
+/// A job as it is after a change.
+pub(super) fn applied(change: JobChange, standing: JobSpec) -> JobSpec {
+    fn set<T>(change: Option<SetTo<T>>, standing: Option<T>) -> Option<T> {
+        change.map_or(standing, SetTo::into_option)
+    }
+    let mut env = standing.env;
+    env.extend(change.env);
+    JobSpec {
+        name: change.name.unwrap_or(standing.name),
+        project: change.project.unwrap_or(standing.project),
+        priority: change.priority.unwrap_or(standing.priority),
+        pool: set(change.pool, standing.pool),
+        node_groups: change.node_groups.unwrap_or(standing.node_groups),
+        group_operator: change.group_operator.unwrap_or(standing.group_operator),
+        requested_nodes: change.requested_nodes.unwrap_or(standing.requested_nodes),
+        cores_per_node: set(change.cores_per_node, standing.cores_per_node),
+        memory_per_node: set(change.memory_per_node, standing.memory_per_node),
+        single_node: change.single_node.unwrap_or(standing.single_node),
+        order_by: change.order_by.unwrap_or(standing.order_by),
+        units: set(change.units, standing.units),
+        exclusive: change.exclusive.unwrap_or(standing.exclusive),
+        runtime_limit: set(change.runtime_limit, standing.runtime_limit),
+        env,
+        hold_until: set(change.hold_until, standing.hold_until),
+        fail_on_task_failure: change.fail_on_task_failure.unwrap_or(standing.fail_on_task_failure),
+        run_dependents_of_failed: change
+            .run_dependents_of_failed
+            .unwrap_or(standing.run_dependents_of_failed),
+        run_until_canceled: change.run_until_canceled.unwrap_or(standing.run_until_canceled),
+        valid_exit_codes: set(change.valid_exit_codes, standing.valid_exit_codes),
+        max_wall_clock: set(change.max_wall_clock, standing.max_wall_clock),
+        max_retries: set(change.max_retries, standing.max_retries),
+        perform_exit_actions: change.perform_exit_actions.unwrap_or(standing.perform_exit_actions),
+        max_parallel_tasks: set(change.max_parallel_tasks, standing.max_parallel_tasks),
+        preparation: set(change.preparation, standing.preparation),
+        release: set(change.release, standing.release),
+        parents: change.parents.unwrap_or(standing.parents),
+        kind: standing.kind,
+        manager: standing.manager,
+    }
 }
 
 /// A job whose tasks come later: sizes and exit codes are its own.
@@ -74,7 +102,7 @@ pub(super) fn modification(options: &Options, here: &Here) -> Result<JobChange, 
 }
 
 /// The options that mean the job, with whatever else they stand. None where nothing was said.
-fn change(options: &Options, here: &Here) -> Result<JobChange, UsageError> {
+pub(super) fn change(options: &Options, here: &Here) -> Result<JobChange, UsageError> {
     let name = |key| options.read(key, |text| value::short_text(text, LONGEST_NAME));
     let flag = |key| options.one(key).map(Given::is_true).transpose();
     Ok(JobChange {
@@ -98,76 +126,20 @@ fn change(options: &Options, here: &Here) -> Result<JobChange, UsageError> {
         fail_on_task_failure: flag(Key::FailOnTaskFailure)?,
         run_dependents_of_failed: flag(Key::FailDependentTasks)?.map(|fail| !fail),
         run_until_canceled: flag(Key::RunUntilCanceled)?,
+        max_wall_clock: options.read(Key::MaxWallClock, value::run_time)?.map(set_to),
+        max_retries: any_or(options, Key::MaxTaskRetries, value::retries)?,
+        perform_exit_actions: flag(Key::PerformExitActions)?,
+        max_parallel_tasks: any_or(options, Key::MaxParallelTasks, |text| {
+            value::number(text, 1, MOST_PARALLEL)
+        })?,
+        preparation: roles::preparation(options, here)?,
+        release: roles::release(options, here)?,
+        parents: any_or(options, Key::Parents, value::jobs)?.map(list),
         ..JobChange::default()
     })
 }
 
-/// The task of a command line.
-pub(super) fn task(options: &Options, command: Vec<String>, here: &Here) -> Result<TaskSpec, UsageError> {
-    let mut task = TaskSpec::of_command(command);
-    task.name = options
-        .read(Key::TaskName, |text| value::short_text(text, LONGEST_NAME))?
-        .unwrap_or_default();
-    if let Some((request, most)) = needs(options)? {
-        (task.request, task.request_max) = (request, most);
-    }
-    if let Some(rerunnable) = options.one(Key::Rerunnable) {
-        task.rerunnable = rerunnable.is_true()?;
-    }
-    // The job's limit is the head node's to keep; the node keeps the task's, also while the head node is away.
-    task.runtime_limit = options.read(Key::RunTime, value::run_time)?.flatten();
-    let directory = here.directory.as_deref();
-    task.workdir = options.read(Key::WorkDir, |text| value::workdir(text, directory))?;
-    task.stdin = options.text(Key::StdIn).map(str::to_owned);
-    task.stdout = options.text(Key::StdOut).map(str::to_owned);
-    task.stderr = options.text(Key::StdErr).map(str::to_owned);
-    task.env = env(options, Key::Env)?;
-    task.valid_exit_codes = options.read(Key::ValidExitCodes, value::exit_codes)?;
-    task.max_requeues = options.read(Key::RetryLimit, |text| value::number(text, 0, MOST_RETRIES))?;
-    task.depends_on = options.read(Key::Depend, value::names)?.unwrap_or_default();
-    task.sweep = options.read(Key::Parametric, value::sweep)?;
-    task.interactive = interactive(options)?;
-    check_kind(options)?;
-    exclude(options, Key::Interactive, Key::Parametric)?;
-    exclude(options, Key::Terminal, Key::Parametric)?;
-    exclude(options, Key::Interactive, Key::StdIn)?;
-    exclude(options, Key::Terminal, Key::StdIn)?;
-    Ok(task)
-}
-
-fn interactive(options: &Options) -> Result<Option<Interactive>, UsageError> {
-    let terminal = options.flag(Key::Terminal)?;
-    let takes_input = terminal || options.flag(Key::Interactive)?;
-    Ok(takes_input.then_some(Interactive { terminal }))
-}
-
-/// `--type` says what `--parametric` says already, or what is not built.
-fn check_kind(options: &Options) -> Result<(), UsageError> {
-    let Some(given) = options.one(Key::TaskType) else {
-        return Ok(());
-    };
-    let kinds = ["Basic", "ParametricSweep", "NodePrep", "NodeRelease", "Service"];
-    let kind = options.read(Key::TaskType, |text| value::word(text, &kinds))?;
-    let not_yet = |instead| {
-        Err(UsageError::NotYet {
-            what: format!("{} {}", given.spelled, given.text()),
-            instead,
-        })
-    };
-    match (kind, options.one(Key::Parametric)) {
-        (Some("Basic"), Some(index)) => Err(UsageError::Conflict {
-            first: format!("{} {}", given.spelled, given.text()),
-            second: index.spelled.clone(),
-        }),
-        (Some("ParametricSweep"), None) => Err(given.refuse("give the index too: --parametric 1-100")),
-        (Some("NodePrep"), _) => not_yet("a task named in --depend of the others runs before them"),
-        (Some("NodeRelease"), _) => not_yet("a task that depends on all others with --depend runs after them"),
-        (Some("Service"), _) => not_yet("--parametric runs a program many times"),
-        _ => Ok(()),
-    }
-}
-
-fn exclude(options: &Options, one: Key, other: Key) -> Result<(), UsageError> {
+pub(super) fn exclude(options: &Options, one: Key, other: Key) -> Result<(), UsageError> {
     match (options.one(one), options.one(other)) {
         (Some(one), Some(other)) => Err(UsageError::Conflict {
             first: one.spelled.clone(),
@@ -196,7 +168,7 @@ fn needs(options: &Options) -> Result<Option<(Needs, Option<u32>)>, UsageError> 
 }
 
 /// Units of a job as a whole: one number is both the least and the most, as in HPC Pack.
-fn units(options: &Options) -> Result<Option<Units>, UsageError> {
+pub(super) fn units(options: &Options) -> Result<Option<Units>, UsageError> {
     let units = needs(options)?.map(|(min, most)| Units {
         min,
         max: most.or(match min {
@@ -208,13 +180,13 @@ fn units(options: &Options) -> Result<Option<Units>, UsageError> {
 }
 
 /// A value, or the word that takes it back.
-fn any_or<T>(
+pub(super) fn any_or<T>(
     options: &Options,
     key: Key,
     read: impl FnOnce(&str) -> Result<T, ValueError>,
 ) -> Result<Option<SetTo<T>>, UsageError> {
     options.read(key, |text| {
-        if text.eq_ignore_ascii_case(ANY) {
+        if NOTHING.iter().any(|word| text.eq_ignore_ascii_case(word)) {
             Ok(SetTo::Nothing)
         } else {
             read(text).map(SetTo::Value)
@@ -222,7 +194,7 @@ fn any_or<T>(
     })
 }
 
-fn set_to<T>(value: Option<T>) -> SetTo<T> {
+pub(super) fn set_to<T>(value: Option<T>) -> SetTo<T> {
     value.map_or(SetTo::Nothing, SetTo::Value)
 }
 

@@ -41,6 +41,7 @@ pub enum TaskCommand {
         message: String,
     },
     Requeue(Picked),
+    Reactivate(Picked),
     Finish {
         tasks: Picked,
         message: String,
@@ -109,6 +110,7 @@ pub(super) fn checked(verb: Verb, options: &Options, words: &[String]) -> Result
             message: message()?,
         },
         Verb::TaskRequeue => TaskCommand::Requeue(picked(verb, options, words)?),
+        Verb::TaskReactivate => TaskCommand::Reactivate(picked(verb, options, words)?),
         Verb::TaskFinish => TaskCommand::Finish {
             tasks: picked(verb, options, words)?,
             message: message()?,
@@ -160,7 +162,10 @@ fn picked(verb: Verb, options: &Options, words: &[String]) -> Result<Picked, Usa
     let states = picked_states(options)?;
     let tasks = select::tasks(verb, words, !states.is_empty())?;
     // 'last' alone is the one task of the newest job where it is only looked at.
-    let acts = matches!(verb, Verb::TaskCancel | Verb::TaskRequeue | Verb::TaskFinish);
+    let acts = matches!(
+        verb,
+        Verb::TaskCancel | Verb::TaskRequeue | Verb::TaskReactivate | Verb::TaskFinish
+    );
     if acts && states.is_empty() && tasks.iter().any(|pick| matches!(pick, TaskPick::Jobs(_))) {
         return Err(UsageError::BadWord {
             wrong: "'last' is a job, and no filter says which of its tasks are meant".to_owned(),

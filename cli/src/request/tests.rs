@@ -1,6 +1,7 @@
 //! Command lines to checked commands.
 
 mod cluster;
+mod model;
 
 use proto::client::JobFilter;
 use proto::ids::{PoolName, SubmissionId};
@@ -36,7 +37,21 @@ fn here() -> Here {
                 windows: false,
             }))
         },
+        file: read_here,
     }
+}
+
+/// The files of that directory.
+fn read_here(path: &str, _: usize) -> Result<FileText, String> {
+    let text = match path {
+        "hosts.txt" | "graphs/hosts.txt" => "a b\n",
+        "graphs/g.toml" => include_str!("tests/g.toml"),
+        _ => return Err("it cannot be read: there is none".to_owned()),
+    };
+    Ok(FileText {
+        text: text.to_owned(),
+        mode: 0o644,
+    })
 }
 
 fn command(line: &str) -> Result<Command, UsageError> {
@@ -71,24 +86,24 @@ fn a_submission_with_everything() {
     assert_eq!(given.id, Some(SubmissionId(255)));
     assert_eq!(given.job.node_groups.len(), 2);
     assert_eq!(given.job.requested_nodes.len(), 2);
-    assert!(given.job.exclusive && !given.task.rerunnable);
+    assert!(given.job.exclusive && !given.tasks[0].rerunnable);
     assert_eq!(given.job.priority.hpc(), 2010);
     assert_eq!(given.job.runtime_limit, Some(Millis::from_seconds(5400)));
     assert_eq!(given.job.pool, PoolName::new("p").ok());
-    assert_eq!(given.task.request, Needs::Nodes { count: 2 });
-    assert_eq!((given.job.name.as_str(), given.task.name.as_str()), ("j", "t"));
-    assert_eq!(given.task.env.len(), 3);
-    assert_eq!(given.task.env["B"], None);
+    assert_eq!(given.tasks[0].request, Needs::Nodes { count: 2 });
+    assert_eq!((given.job.name.as_str(), given.tasks[0].name.as_str()), ("j", "t"));
+    assert_eq!(given.tasks[0].env.len(), 3);
+    assert_eq!(given.tasks[0].env["B"], None);
     assert_eq!(given.job.env["D"].as_deref(), Some("4"));
-    assert_eq!(given.task.command, ["prog", "-x"]);
-    assert_eq!(given.task.workdir.as_deref(), Some("/w"));
+    assert_eq!(given.tasks[0].command, ["prog", "-x"]);
+    assert_eq!(given.tasks[0].workdir.as_deref(), Some("/w"));
 }
 
 #[test]
 fn a_submission_with_nothing() {
     let given = submitted("job submit hostname");
     assert_eq!(given.job, JobSpec::default());
-    assert_eq!(given.task, TaskSpec::of_command(vec!["hostname".to_owned()]));
+    assert_eq!(given.tasks[0], TaskSpec::of_command(vec!["hostname".to_owned()]));
     assert!(!submitted("job submit /exclusive:false x").job.exclusive);
 }
 
@@ -162,7 +177,7 @@ fn what_a_job_and_a_task_may_ask() {
          /projectname:p /validexitcodes:0,5..9 /stdin:in*.txt /depend:x,y /parametric:1-9:2 \
          /taskexecutionfailureretrylimit:5 prog *",
     );
-    let (job, task) = (&given.job, &given.task);
+    let (job, task) = (&given.job, &given.tasks[0]);
     assert_eq!((task.request, task.request_max), (Needs::Cores { count: 2 }, Some(8)));
     assert_eq!(job.group_operator, GroupOperator::Union);
     let cores = Span {
@@ -231,17 +246,20 @@ fn a_task_is_added_to_a_job_with_its_own_options() {
 #[test]
 fn a_script_is_carried_and_the_command_line_wins() {
     let given = submitted("job submit /numcores:8 /env:B=2 run.sh arg");
-    assert_eq!(given.task.script.as_deref(), Some("#!/bin/sh\n"));
-    assert_eq!(given.task.command, ["run.sh", "arg"]);
-    assert_eq!(given.task.request, Needs::Cores { count: 8 });
+    assert_eq!(given.tasks[0].script.as_deref(), Some("#!/bin/sh\n"));
+    assert_eq!(given.tasks[0].command, ["run.sh", "arg"]);
+    assert_eq!(given.tasks[0].request, Needs::Cores { count: 8 });
     assert_eq!(given.job.priority.hpc(), 4000);
-    let value = |name: &str| given.task.env[name].clone();
+    let value = |name: &str| given.tasks[0].env[name].clone();
     assert_eq!((value("A").as_deref(), value("B").as_deref()), (Some("1"), Some("2")));
     assert_eq!(
         given.remarks,
         ["run.sh, line 9: #MUSTER below the first command says nothing"]
     );
-    assert_eq!(submitted("job submit run.sh").task.request, Needs::Nodes { count: 2 });
+    assert_eq!(
+        submitted("job submit run.sh").tasks[0].request,
+        Needs::Nodes { count: 2 }
+    );
     let Err(error) = command("job add 3 run.sh") else {
         panic!("a priority is no task's")
     };
@@ -259,13 +277,12 @@ fn what_comes_after_a_submission() {
     assert_eq!(then("job submit --dry-run --wait x"), Then::Rehearse);
     let given = submitted("job submit -it bash -i");
     assert_eq!(
-        (given.then, given.task.interactive.map(|kind| kind.terminal)),
+        (given.then, given.tasks[0].interactive.map(|kind| kind.terminal)),
         (Then::Attach, Some(true))
     );
-    assert_eq!(given.task.command, ["bash", "-i"]);
+    assert_eq!(given.tasks[0].command, ["bash", "-i"]);
     assert_eq!(
-        submitted("job submit -i cat")
-            .task
+        submitted("job submit -i cat").tasks[0]
             .interactive
             .map(|kind| kind.terminal),
         Some(false)
@@ -284,9 +301,10 @@ fn what_comes_after_a_submission() {
         ("job submit /id:3-4", "does not know what to do with '3-4'"),
         ("job submit", "a command, the program to run"),
         (
-            "job submit /type:Service x",
-            "/type Service is not built yet; nothing was done: --parametric",
+            "job submit /type:NodePrep stage-in",
+            "/type: 'NodePrep': a job is more than that: write job submit --prep 'stage-in' PROGRAM",
         ),
+        ("job submit /type:NodeRelease x", "--release 'x' PROGRAM"),
         ("job submit /type:ParametricSweep x", "give the index too"),
         ("job submit /type:Basic /parametric:2 x", "exclude each other"),
         (

@@ -50,6 +50,12 @@ pub(crate) fn memory_span(text: &str) -> Result<Span<u64>, ValueError> {
     })
 }
 
+/// Memory in MiB: `4000`, `4G`.
+pub(crate) fn memory(text: &str) -> Result<u64, ValueError> {
+    let read = mebibytes(text).filter(|mib| (1..=MOST_MEMORY).contains(mib));
+    read.ok_or(ValueError::Memory { most: MOST_MEMORY })
+}
+
 fn range(
     text: &str,
     least: u64,
@@ -191,7 +197,8 @@ mod tests {
             assert_eq!(shown(wrong), Err(ValueError::Sweep), "{wrong}");
         }
         assert!(shown("5-1").unwrap_err().to_string().contains("no step"));
-        assert!(shown("1-200000").unwrap_err().to_string().contains("too long"));
+        assert_eq!(shown("1-10000000"), Ok("1-10000000".to_owned()));
+        assert!(shown("0-10000000").unwrap_err().to_string().contains("too long"));
     }
 
     #[test]

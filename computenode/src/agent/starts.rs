@@ -14,12 +14,12 @@ use crate::kept::Kept;
 use crate::launch::ProxyWanted;
 use crate::spawner::clock::wall_clock;
 use crate::spawner::message::ToSpawner;
-use crate::workdir::{ProxyStart, proxy_order, root_order};
+use crate::workdir::{ProxyStart, coordination_order, make_folder, proxy_order, root_order};
 
 impl Agent {
     pub(super) fn with_account(&mut self, purpose: Purpose) {
         let owner = match &purpose {
-            Purpose::Start(kept) => kept.order.owner.clone(),
+            Purpose::Start(kept) | Purpose::Coordinate(kept) | Purpose::Prepare(kept) => kept.order.owner.clone(),
             Purpose::Proxy(wanted) => match self.supervisor.alive(wanted.attempt) {
                 Some(kept) => kept.order.owner.clone(),
                 None => return self.fail(purpose, "its allocation is not held here any more"),
@@ -70,28 +70,31 @@ impl Agent {
 
     pub(super) fn proceed(&mut self, purpose: Purpose, account: &Account) {
         let attempt = match &purpose {
-            Purpose::Start(kept) => kept.attempt(),
+            Purpose::Start(kept) | Purpose::Coordinate(kept) | Purpose::Prepare(kept) => kept.attempt(),
             Purpose::Proxy(wanted) => wanted.attempt,
         };
         let Some(kept) = self.supervisor.alive(attempt).cloned() else {
             return match purpose {
                 // Stopped or released meanwhile: the spawner has been told, and answers that.
-                Purpose::Start(_) => {}
+                Purpose::Start(_) | Purpose::Coordinate(_) | Purpose::Prepare(_) => {}
                 Purpose::Proxy(_) => self.fail(purpose, "its allocation is not held here any more"),
             };
         };
         match purpose {
-            Purpose::Start(_) => {
-                let order = root_order(
-                    &self.directory,
-                    &self.facts,
-                    &kept,
-                    account,
-                    self.config.tasks.new_privileges,
-                );
-                match order {
+            Purpose::Start(_) | Purpose::Coordinate(_) => {
+                let order_of = match &purpose {
+                    Purpose::Coordinate(_) => coordination_order,
+                    _ => root_order,
+                };
+                let new_privileges = self.config.tasks.new_privileges;
+                match order_of(&self.directory, &self.facts, &kept, account, new_privileges) {
                     Ok(order) => self.to_spawner.push(ToSpawner::Start(Box::new(order))),
                     Err(error) => self.fail(purpose, &error.to_string()),
+                }
+            }
+            Purpose::Prepare(_) => {
+                if let Err(error) = make_folder(&self.directory, &kept.order, account) {
+                    self.fail(purpose, &error.to_string());
                 }
             }
             Purpose::Proxy(wanted) => match self.proxy(&kept, account, &wanted) {
@@ -131,7 +134,7 @@ impl Agent {
 
     pub(super) fn fail(&mut self, purpose: Purpose, reason: &str) {
         match purpose {
-            Purpose::Start(kept) => {
+            Purpose::Start(kept) | Purpose::Coordinate(kept) | Purpose::Prepare(kept) => {
                 let commands = self.supervisor.not_started(kept.attempt(), reason, wall_clock());
                 self.carry_out(commands);
             }

@@ -5,12 +5,19 @@
 //!      |                  |                                      ^
 //!      '----- Stop -------+---------- not started ---------------'
 //! ```
+//!
+//! A coordination command runs while the program waits:
+//!
+//! ```text
+//!   None --Start--> Starting --cloned--> Running --exited with 0--> Done --lease over--> Fenced
+//!                      '--- not started ----'--- any other end ---> the attempt has Left
+//! ```
 
 use proto::model::task::AttemptOutcome;
 use proto::units::{Millis, Timestamp};
 
 use crate::spawner::clock::BootTime;
-use crate::spawner::message::{ExitRecord, KeptState};
+use crate::spawner::message::{ExitRecord, KeptState, Part};
 
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -18,6 +25,7 @@ pub(super) struct Attempt {
     pub(super) rerunnable: bool,
     pub(super) kill_grace: Millis,
     pub(super) root: Root,
+    pub(super) coordination: Coordination,
     /// Proxies between order and clone.
     pub(super) starting_proxies: usize,
     /// Set by whoever ends it first.
@@ -43,11 +51,36 @@ pub(super) enum Root {
     Reported(ExitRecord),
 }
 
+/// How far a task's coordination command is on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coordination {
+    /// There is none, or not yet.
+    None,
+    Starting,
+    Running {
+        pid: i32,
+        limit: Option<(Millis, BootTime)>,
+    },
+    /// It ended well; what it left behind runs on.
+    Done,
+    /// The lease was over, and what it left behind was ended with that: the program cannot be started any more.
+    Fenced,
+}
+
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) outcome: AttemptOutcome,
     pub(super) asked: bool,
     pub(super) kill_at: BootTime,
+}
+
+impl Coordination {
+    /// What it left behind is being ended because the lease is over.
+    pub(super) fn fence(&mut self) {
+        if *self == Self::Done {
+            *self = Self::Fenced;
+        }
+    }
 }
 
 /// What to do about the processes of one attempt.
@@ -68,6 +101,7 @@ impl Attempt {
             rerunnable,
             kill_grace,
             root: Root::Waiting,
+            coordination: Coordination::None,
             starting_proxies: 0,
             ending: None,
             release: false,
@@ -85,7 +119,11 @@ impl Attempt {
 
     pub(super) fn state(&self) -> KeptState {
         match &self.root {
-            Root::Waiting => KeptState::Waiting,
+            Root::Waiting => match self.coordination {
+                Coordination::None => KeptState::Waiting,
+                Coordination::Starting | Coordination::Running { .. } => KeptState::Coordinating,
+                Coordination::Done | Coordination::Fenced => KeptState::Coordinated,
+            },
             Root::Starting => KeptState::Starting,
             Root::Running { started_at, .. } => KeptState::Running {
                 started_at: *started_at,
@@ -105,6 +143,14 @@ impl Attempt {
         !self.release
             && self.ending.is_none()
             && matches!(self.root, Root::Waiting | Root::Starting | Root::Running { .. })
+    }
+
+    /// Of what the attempt's end would be the end now.
+    pub(super) const fn part(&self) -> Part {
+        match (&self.root, self.coordination) {
+            (Root::Waiting, Coordination::Starting | Coordination::Running { .. }) => Part::Coordination,
+            _ => Part::Program,
+        }
     }
 
     pub(super) const fn may_run(&self) -> bool {
@@ -132,6 +178,10 @@ impl Attempt {
             (Some(_), _) => Ok(Measure::Look),
             (None, _) if left => Ok(Measure::Kill),
             (None, Root::Running { limit, .. }) => Err(limit.map(|(_, at)| at)),
+            (None, Root::Waiting) => match self.coordination {
+                Coordination::Running { limit, .. } => Err(limit.map(|(_, at)| at)),
+                _ => Err(None),
+            },
             (None, _) => Err(None),
         }
     }

@@ -4,6 +4,7 @@
 //! processes while it holds the lock. Files written under it are exit records, on the node's own disk.
 //! An attempt's end is told only when none of its processes is left: then its slots are free.
 
+mod coordination;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,9 +13,9 @@ use proto::ids::{AttemptId, BootId};
 use proto::model::task::AttemptOutcome;
 use proto::units::{Millis, Timestamp};
 
-use crate::spawner::attempt::{Attempt, Ending, Measure, Root};
+use crate::spawner::attempt::{Attempt, Coordination, Ending, Measure, Root};
 use crate::spawner::clock::{BootTime, wall_clock};
-use crate::spawner::message::{ExitRecord, FromSpawner, MAX_ATTEMPTS, Role, SpawnOrder, ToSpawner};
+use crate::spawner::message::{ExitRecord, FromSpawner, MAX_ATTEMPTS, Part, Role, SpawnOrder, ToSpawner};
 use crate::spawner::processes::{self, Roots};
 use crate::spawner::record::Records;
 use starting::Flight;
@@ -69,6 +70,15 @@ pub(super) enum Ended {
     Exited(i32),
     /// By a signal.
     Signaled(i32),
+}
+
+impl Ended {
+    const fn outcome(self) -> AttemptOutcome {
+        match self {
+            Self::Exited(code) => AttemptOutcome::Exited { code },
+            Self::Signaled(signal) => AttemptOutcome::Signaled { signal },
+        }
+    }
 }
 
 /// What a look at the processes has to know, and what to do then.
@@ -197,6 +207,9 @@ impl Keeper {
         }
         let attempt = order.attempt;
         let fenced = self.is_fenced(BootTime::now());
+        if order.role == Role::Coordination {
+            return self.order_coordination(order, fenced);
+        }
         let refused = match (order.role, self.attempts.get_mut(&attempt)) {
             (
                 Role::Root,
@@ -206,10 +219,11 @@ impl Keeper {
                     release: false,
                     rerunnable,
                     user,
+                    coordination,
                     ..
                 }),
             ) => {
-                if fenced && *rerunnable {
+                if (fenced && *rerunnable) || *coordination == Coordination::Fenced {
                     return self.leave(attempt, None, AttemptOutcome::Fenced);
                 }
                 *root = Root::Starting;
@@ -217,8 +231,8 @@ impl Keeper {
                 None
             }
             // Known already, or ended before it began: that is told elsewhere.
-            (Role::Root, Some(_)) => return,
-            (Role::Root, None) => {
+            (Role::Root | Role::Coordination, Some(_)) => return,
+            (Role::Root | Role::Coordination, None) => {
                 return self.end_unknown(
                     attempt,
                     format!("the node holds {MAX_ATTEMPTS} attempts and takes no more"),
@@ -254,6 +268,7 @@ impl Keeper {
             started_at: None,
             ended_at: wall_clock(),
             outcome,
+            part: Part::Program,
         };
         self.tell(FromSpawner::Ended(record));
     }
@@ -320,7 +335,7 @@ impl Keeper {
         let over = |held: &Attempt| match held.root {
             Root::Reported(_) => true,
             // Never came to a start, by the agent's own decision.
-            Root::Waiting => held.starting_proxies == 0,
+            Root::Waiting => held.starting_proxies == 0 && held.part() == Part::Program,
             Root::Starting | Root::Running { .. } | Root::Left(_) => false,
         };
         if self.attempts.get(&attempt).is_some_and(over) && !self.has_children(attempt) {
@@ -347,12 +362,9 @@ impl Keeper {
                 }),
             ) if *root == pid => {
                 let started_at = *started_at;
-                let outcome = match ended {
-                    Ended::Exited(code) => AttemptOutcome::Exited { code },
-                    Ended::Signaled(signal) => AttemptOutcome::Signaled { signal },
-                };
-                self.leave(child.attempt, Some(started_at), outcome);
+                self.leave(child.attempt, Some(started_at), ended.outcome());
             }
+            (Role::Coordination, Some(Root::Waiting)) => self.coordination_exited(child.attempt, pid, ended),
             _ => self.finish_if_bare(child.attempt),
         }
     }
@@ -374,6 +386,7 @@ impl Keeper {
             started_at,
             ended_at: wall_clock(),
             outcome,
+            part: held.part(),
         });
         self.finish_if_bare(attempt);
     }
@@ -402,7 +415,7 @@ impl Keeper {
     fn has_children(&self, attempt: AttemptId) -> bool {
         self.attempts
             .get(&attempt)
-            .is_some_and(|held| held.starting_proxies > 0)
+            .is_some_and(|held| held.starting_proxies > 0 || held.coordination == Coordination::Starting)
             || self.children.values().any(|child| child.attempt == attempt)
     }
 
@@ -489,7 +502,16 @@ impl Keeper {
                     ..
                 } if *at <= now => AttemptOutcome::TimedOut { limit: *limit },
                 Root::Running { .. } | Root::Starting | Root::Left(_) if fenced => AttemptOutcome::Fenced,
-                Root::Waiting if fenced && self.has_children(*attempt) => AttemptOutcome::Fenced,
+                Root::Waiting if fenced && (self.has_children(*attempt) || held.coordination == Coordination::Done) => {
+                    AttemptOutcome::Fenced
+                }
+                Root::Waiting => match held.coordination {
+                    Coordination::Running {
+                        limit: Some((limit, at)),
+                        ..
+                    } if at <= now => AttemptOutcome::TimedOut { limit },
+                    _ => continue,
+                },
                 _ => continue,
             };
             passed.push((*attempt, outcome));
@@ -499,7 +521,10 @@ impl Keeper {
                 continue;
             };
             let kill_at = now + held.kill_grace;
-            // A share without a program of its own loses its proxies and is held on: its end is the primary's to tell.
+            // A share without a program of its own loses what runs of it and is held on: its end is the primary's to tell.
+            if matches!(held.root, Root::Waiting) && outcome == AttemptOutcome::Fenced {
+                held.coordination.fence();
+            }
             match &mut held.ending {
                 // A stop with a long grace ends no later than it would have without.
                 Some(ending) => ending.kill_at = ending.kill_at.min(kill_at),
@@ -576,6 +601,7 @@ impl Keeper {
         for order in std::mem::take(&mut self.queue) {
             match (order.role, self.attempts.get_mut(&order.attempt)) {
                 (Role::Root, Some(held)) => held.root = Root::Waiting,
+                (Role::Coordination, Some(held)) => held.coordination = Coordination::None,
                 (Role::Proxy { .. }, Some(held)) => held.starting_proxies -= 1,
                 (_, None) => {}
             }

@@ -5,7 +5,7 @@
 //!   Hello ------------------------------->
 //!         <------------------------------- Welcome, Held (once per attempt), HeldAll
 //!   Hold, Start, Refuse, Stop, Release, Lease ->
-//!         <------------------------------- Started, Ended, ProxyStarted, Released
+//!         <------------------------------- Coordinated, Started, Ended, Proxy, Released
 //!   Forget ------------------------------>        the head node has the report
 //! ```
 //!
@@ -122,6 +122,9 @@ pub struct SpawnOrder {
 pub enum Role {
     /// The task's own program; its end is the attempt's end.
     Root,
+    /// The coordination command of a task on several nodes, before the task's own program. When it ends well, the attempt
+    /// goes on with what it left behind; else the attempt is over.
+    Coordination,
     /// A proxy of a launch; its end ends nothing.
     Proxy {
         /// Which launch.
@@ -183,6 +186,11 @@ pub enum FromSpawner {
     },
     /// After the last of them.
     HeldAll,
+    /// The coordination command ended well.
+    Coordinated {
+        /// Whose.
+        attempt: AttemptId,
+    },
     /// The program runs.
     Started {
         /// Whose.
@@ -217,6 +225,10 @@ pub enum FromSpawner {
 pub enum KeptState {
     /// Held; no program was asked for.
     Waiting,
+    /// Its coordination command is being started or runs.
+    Coordinating,
+    /// Its coordination command ended well; no program was asked for.
+    Coordinated,
     /// Its program is being started.
     Starting,
     /// Its program runs, or what it left behind is being ended.
@@ -241,4 +253,18 @@ pub struct ExitRecord {
     pub ended_at: Timestamp,
     /// How.
     pub outcome: AttemptOutcome,
+    /// Of what that is the end.
+    #[serde(default)]
+    pub part: Part,
+}
+
+/// What of an attempt ran last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The task's own program, or nothing.
+    #[default]
+    Program,
+    /// Its coordination command.
+    Coordination,
 }

@@ -135,6 +135,7 @@ mod tests {
     use proto::units::Timestamp;
 
     use super::*;
+    use crate::spawner::message::Part;
 
     #[test]
     fn records_are_read_as_written_and_damaged_ones_left_out() {
@@ -146,6 +147,7 @@ mod tests {
             started_at: Some(Timestamp(1)),
             ended_at: Timestamp(2),
             outcome: AttemptOutcome::Exited { code: 3 },
+            part: Part::Coordination,
         };
         records.write(&record).expect("writes");
         fs::write(folder.path().join("8"), b"\0\0\0\x05half").expect("writes");

@@ -34,6 +34,7 @@ fn record(number: u64, started_at: Option<Timestamp>, outcome: AttemptOutcome) -
         started_at,
         ended_at: Timestamp(200),
         outcome,
+        part: Part::Program,
     }
 }
 
@@ -60,9 +61,16 @@ fn words(commands: &[Command]) -> Vec<String> {
         Command::Forget { attempt } => format!("forget {attempt}"),
         Command::Close { attempt } => format!("close {attempt}"),
         Command::HelloAgain => "hello again".to_owned(),
+        Command::Prepare(kept) => format!("prepare {}", kept.attempt()),
+        Command::Coordinate(kept) => format!("coordinate {}", kept.attempt()),
+        Command::Explain { kept, .. } => format!("explain {}", kept.attempt()),
+        Command::Restart { reimage } => format!("restart, reimage {reimage}"),
+        Command::ForgetJob { job } => format!("forget job {job}"),
     };
     commands.iter().map(word).collect()
 }
+
+mod coordination;
 
 #[test]
 fn a_task_runs_ends_and_is_forgotten_when_the_head_has_it() {

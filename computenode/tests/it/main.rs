@@ -1,6 +1,8 @@
 //! Process tests of the compute node: real spawners, agents and tasks in temporary folders.
 
 mod agent;
+mod coordination;
+mod errands;
 mod head;
 mod join;
 mod launch;

@@ -11,6 +11,7 @@ use proto::control::{AllocatedNode, StartOrder};
 use proto::ids::{AttemptId, JobId, NodeId, NodeName, TaskId, TaskNumber};
 use proto::model::job::Env;
 use proto::model::owner::Owner;
+use proto::model::role::TaskRole;
 use tempfile::TempDir;
 
 use crate::wait::until;
@@ -157,6 +158,12 @@ pub(crate) fn script(attempt: u64, text: &str) -> StartOrder {
         runtime_limit: None,
         exclusive: false,
         rerunnable: true,
+        role: TaskRole::Task,
+        coordination: None,
+        common_files: Vec::new(),
+        retention: None,
+        pool: None,
+        prepared_by: None,
         authority: None,
     }
 }

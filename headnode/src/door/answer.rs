@@ -83,11 +83,27 @@ impl Door {
             }
             Request::Probe { nodes } => self.probe(who, &nodes).await?,
 
-            Request::ListJobs { filter } => self.read(who, move |view, who| view.jobs(who, &filter)).await?,
+            Request::ListJobs { filter } => {
+                let now = self.clock.now();
+                self.read(who, move |view, who| view.jobs(who, &filter, now)).await?
+            }
             Request::ViewJob { job } => Reply::Job {
                 job: Box::new(self.job(who, job).await?),
             },
-            Request::WhyJob { job } => self.read(who, move |view, who| view.why(who, job)).await?,
+            Request::WhyJob { job } => {
+                let now = self.clock.now();
+                self.read(who, move |view, who| view.why(who, job, now)).await?
+            }
+            Request::WhyTask { task } => {
+                let now = self.clock.now();
+                self.read(who, move |view, who| view.why_task(who, task, now)).await?
+            }
+            Request::ListSchedules => self.read(who, |view, who| view.schedules(who, None)).await?,
+            Request::ViewSchedule { name } => {
+                self.read(who, move |view, who| view.schedules(who, Some(&name)))
+                    .await?
+            }
+            Request::ListLimits => self.read(who, |view, who| Ok(view.limits(who))).await?,
             Request::Rehearse { job, tasks } => {
                 let now = self.clock.now();
                 self.read(who, move |view, who| view.rehearse(who, &job, &tasks, now))
@@ -104,9 +120,9 @@ impl Door {
             Request::ViewTask { task, output_bytes } => self.view_task(who, task, output_bytes).await?,
             Request::ListNodes => self.read(who, |view, who| view.nodes(who, None)).await?,
             Request::ViewNode { node } => self.read(who, move |view, who| view.nodes(who, Some(&node))).await?,
-            Request::ListGroups => self.view.groups(),
-            Request::ListPools => self.view.pools(None)?,
-            Request::ViewPool { pool } => self.view.pools(Some(&pool))?,
+            Request::ListGroups => self.read(who, |view, _| Ok(view.groups())).await?,
+            Request::ListPools => self.read(who, |view, _| view.pools(None)).await?,
+            Request::ViewPool { pool } => self.read(who, move |view, _| view.pools(Some(&pool))).await?,
             Request::ListUsers => self.read(who, |view, who| Ok(view.users(who))).await?,
             Request::Settings => self.view.settings(self.standing()),
             Request::Status => self.status(),

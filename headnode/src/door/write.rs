@@ -1,8 +1,9 @@
 //! Requests that become one input each, and the answers to them.
 
 use proto::client::{Refusal, Reply, Request};
-use proto::ids::JobId;
+use proto::ids::{JobId, ScheduleName};
 use proto::model::owner::Caller;
+use proto::model::schedule::ScheduleAction;
 use scheduler::{Answer, Input};
 use tokio::sync::oneshot;
 
@@ -19,7 +20,6 @@ pub(super) struct Write {
 }
 
 /// Requests that need nothing but to be handed on; the others come back.
-#[expect(clippy::too_many_lines, reason = "one arm per request, each of a few lines")]
 pub(super) fn plain(who: &Caller, request: Request) -> Result<Write, Box<Request>> {
     let caller = who.clone();
     let (job, input) = match request {
@@ -100,31 +100,73 @@ pub(super) fn plain(who: &Caller, request: Request) -> Result<Write, Box<Request
             tasks.first().map(|task| task.job),
             Input::FinishTasks { caller, tasks, message },
         ),
-        Request::SwitchNodes { nodes, admin, requeue } => (
-            None,
-            Input::SwitchNodes {
+        Request::DisableJob { job, tasks } => (Some(job), Input::DisableJob { caller, job, tasks }),
+        Request::EnableJob { job } => (Some(job), Input::EnableJob { caller, job }),
+        Request::TerminateJob { job, reason } => (Some(job), Input::TerminateJob { caller, job, reason }),
+        Request::DeleteJob { job } => (
+            Some(job),
+            Input::DeleteJob {
                 caller,
-                nodes,
-                admin,
-                requeue,
+                job,
+                stored: None,
             },
         ),
-        Request::RemoveNodes { nodes, force } => (None, Input::RemoveNodes { caller, nodes, force }),
-        Request::AddToGroup { group, nodes } => (None, Input::AddToGroup { caller, group, nodes }),
-        Request::RemoveFromGroup { group, nodes } => (None, Input::RemoveFromGroup { caller, group, nodes }),
-        Request::RemoveUser { user } => (None, Input::RemoveUser { caller, user }),
-        Request::RevokeCredential { user, key } => (None, Input::RevokeCredential { caller, user, key }),
-        Request::SetSettings { env, parameters } => (
-            None,
-            Input::SetSettings {
-                caller,
-                env,
-                parameters,
-            },
+        Request::ReactivateTasks { tasks } => (
+            tasks.first().map(|task| task.job),
+            Input::ReactivateTasks { caller, tasks },
         ),
-        other => return Err(Box::new(other)),
+        other => return of_the_floor(caller, other),
     };
     Ok(Write { job, input })
+}
+
+/// Requests about schedules, pools, nodes, groups, users and settings.
+fn of_the_floor(caller: Caller, request: Request) -> Result<Write, Box<Request>> {
+    let input = match request {
+        Request::AddSchedule { name, spec } => Input::AddSchedule { caller, name, spec },
+        Request::ModifySchedule { name, spec } => Input::ModifySchedule { caller, name, spec },
+        Request::ActOnSchedule { name, action } => Input::ActOnSchedule { caller, name, action },
+        Request::AddPool { name, spec } => Input::AddPool { caller, name, spec },
+        Request::SetPool { name, change } => Input::SetPool { caller, name, change },
+        Request::ResizePool {
+            name,
+            wanted,
+            option,
+            timeout,
+        } => Input::ResizePool {
+            caller,
+            name,
+            wanted,
+            option,
+            timeout,
+        },
+        Request::DeletePool { name } => Input::DeletePool { caller, name },
+        Request::RestartNodes { nodes, option, reimage } => Input::RestartNodes {
+            caller,
+            nodes,
+            option,
+            reimage,
+        },
+        Request::SetLimits { user, limits } => Input::SetLimits { caller, user, limits },
+        Request::SwitchNodes { nodes, admin, option } => Input::SwitchNodes {
+            caller,
+            nodes,
+            admin,
+            option,
+        },
+        Request::RemoveNodes { nodes, force } => Input::RemoveNodes { caller, nodes, force },
+        Request::AddToGroup { group, nodes } => Input::AddToGroup { caller, group, nodes },
+        Request::RemoveFromGroup { group, nodes } => Input::RemoveFromGroup { caller, group, nodes },
+        Request::RemoveUser { user } => Input::RemoveUser { caller, user },
+        Request::RevokeCredential { user, key } => Input::RevokeCredential { caller, user, key },
+        Request::SetSettings { env, parameters } => Input::SetSettings {
+            caller,
+            env,
+            parameters,
+        },
+        other => return Err(Box::new(other)),
+    };
+    Ok(Write { job: None, input })
 }
 
 impl Door {
@@ -132,7 +174,36 @@ impl Door {
         if let Some(job) = write.job {
             self.job(who, job).await?;
         }
-        self.write(write.input).await
+        let deleted = match &write.input {
+            Input::ActOnSchedule {
+                name,
+                action: ScheduleAction::Delete,
+                ..
+            } => Some(name.clone()),
+            _ => None,
+        };
+        let reply = self.write(write.input).await?;
+        if let Some(name) = deleted {
+            self.delete_old_jobs_of(who, name).await?;
+        }
+        Ok(reply)
+    }
+
+    /// With a job schedule go its jobs that are over and no longer in memory; the others went with the request itself.
+    async fn delete_old_jobs_of(&self, who: &Caller, name: ScheduleName) -> Result<(), Refusal> {
+        let jobs = self.read(who, move |view, who| view.old_jobs_of(who, &name)).await?;
+        for job in jobs {
+            let input = Input::DeleteJob {
+                caller: who.clone(),
+                job,
+                stored: None,
+            };
+            // One that somebody else deleted meanwhile is gone as well.
+            if let Err(refusal) = self.write(input).await {
+                tracing::debug!(%job, %refusal, "a job of a deleted schedule stays");
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn write(&self, input: Input) -> Result<Reply, Refusal> {

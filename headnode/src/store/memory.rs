@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::ids::{JobId, TaskId};
+use proto::model::array::ChunkRow;
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey};
@@ -22,6 +23,15 @@ impl MemoryStore {
     fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Row>> {
         // A panic while holding the lock cannot leave half a change: each call writes whole rows.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryStore {
+    /// Copied, because whoever takes them may read the store once more.
+    fn rows_from(&self, start: Vec<u8>, prefix: &[u8]) -> Vec<Row> {
+        let rows = self.rows();
+        let of_prefix = rows.range(start..).take_while(|(key, _)| key.starts_with(prefix));
+        of_prefix.map(|(_, row)| row.clone()).collect()
     }
 }
 
@@ -43,6 +53,11 @@ impl Store for MemoryStore {
             match change {
                 Change::Put(row) => rows.insert(row.key().bytes(), row.clone()),
                 Change::Delete(key) => rows.remove(&key.bytes()),
+                Change::DeleteJob(job) => {
+                    let prefixes = super::of_job(*job);
+                    rows.retain(|key, _| !prefixes.iter().any(|prefix| key.starts_with(prefix)));
+                    None
+                }
             };
         }
         Ok(())
@@ -76,10 +91,27 @@ impl Store for MemoryStore {
             |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat(),
         );
         let prefix = RowKey::tasks_of(job);
-        let rows = self.rows();
-        for (_, row) in rows.range(start..).take_while(|(key, _)| key.starts_with(&prefix)) {
+        for row in self.rows_from(start, &prefix) {
             if let Row::Task(task) = row
-                && !take((**task).clone())
+                && !take(*task)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks_up(
+        &self,
+        job: JobId,
+        from: Option<(TaskId, u32)>,
+        take: &mut dyn FnMut(ChunkRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let prefix = RowKey::chunks_of(job);
+        let start = from.map_or_else(|| prefix.clone(), |(array, chunk)| RowKey::Chunk(array, chunk).bytes());
+        for row in self.rows_from(start, &prefix) {
+            if let Row::Chunk(chunk) = row
+                && !take(chunk)
             {
                 break;
             }

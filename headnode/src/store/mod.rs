@@ -9,6 +9,7 @@ mod sled;
 use std::path::PathBuf;
 
 use proto::ids::{JobId, TaskId};
+use proto::model::array::ChunkRow;
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey, StoredError};
@@ -58,7 +59,7 @@ pub enum StoreError {
 
 /// Rows by key.
 pub trait Store: Send + Sync {
-    /// All rows that a running cluster needs: jobs that are over and their tasks stay on disk.
+    /// All rows that a running cluster needs: jobs that are over and their tasks stay on disk, unless they are to be deleted.
     ///
     /// # Errors
     /// When a row cannot be read: a head node must not start on half a state.
@@ -92,6 +93,17 @@ pub trait Store: Send + Sync {
         after: Option<TaskId>,
         take: &mut dyn FnMut(TaskRow) -> bool,
     ) -> Result<(), StoreError>;
+
+    /// Chunks of the arrays of a job from that one on, in order, given to `take` until it returns false.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    fn chunks_up(
+        &self,
+        job: JobId,
+        from: Option<(TaskId, u32)>,
+        take: &mut dyn FnMut(ChunkRow) -> bool,
+    ) -> Result<(), StoreError>;
 }
 
 /// Picks what a running cluster needs out of all rows, given by prefix.
@@ -100,12 +112,23 @@ fn live_rows(
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     let mut live = Vec::new();
-    for prefix in [&b"m/"[..], b"c/", b"u/", b"p/", b"g/", b"n/", b"k/", b"s/", b"a/"] {
+    for prefix in [
+        &b"m/"[..],
+        b"c/",
+        b"u/",
+        b"p/",
+        b"g/",
+        b"n/",
+        b"k/",
+        b"s/",
+        b"a/",
+        b"h/",
+    ] {
         scan(prefix, &mut |row| rows.push(row))?;
     }
     scan(b"j/", &mut |row| {
         if let Row::Job(job) = &row
-            && !job.state.is_ended()
+            && (!job.state.is_ended() || job.deleting)
         {
             live.push(job.id);
             rows.push(row);
@@ -113,8 +136,14 @@ fn live_rows(
     })?;
     for job in live {
         scan(&RowKey::tasks_of(job), &mut |row| rows.push(row))?;
+        scan(&RowKey::chunks_of(job), &mut |row| rows.push(row))?;
     }
     Ok(rows)
+}
+
+/// The prefixes of all that is kept of a job. The key of a job is no prefix of another's, because all are of one length.
+fn of_job(job: JobId) -> [Vec<u8>; 3] {
+    [RowKey::tasks_of(job), RowKey::chunks_of(job), RowKey::Job(job).bytes()]
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use proto::ids::{JobId, TaskId};
+use proto::model::array::ChunkRow;
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{self, Change, Row, RowKey};
@@ -115,6 +116,17 @@ impl Store for SledStore {
             match change {
                 Change::Put(row) => batch.insert(row.key().bytes(), stored::encode(row)?),
                 Change::Delete(key) => batch.remove(key.bytes()),
+                Change::DeleteJob(job) => {
+                    for prefix in super::of_job(*job) {
+                        for key in self.database.scan_prefix(prefix).keys() {
+                            batch.remove(key?);
+                        }
+                    }
+                    // What this very batch wrote of it is not in the tree yet.
+                    for key in earlier_keys(changes, *job) {
+                        batch.remove(key);
+                    }
+                }
             }
         }
         self.database.apply_batch(batch)?;
@@ -164,4 +176,36 @@ impl Store for SledStore {
         }
         Ok(())
     }
+
+    fn chunks_up(
+        &self,
+        job: JobId,
+        from: Option<(TaskId, u32)>,
+        take: &mut dyn FnMut(ChunkRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let prefix = RowKey::chunks_of(job);
+        let start = from.map_or_else(|| prefix.clone(), |(array, chunk)| RowKey::Chunk(array, chunk).bytes());
+        for entry in self.database.range(start..) {
+            let (key, bytes) = entry?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            if let Row::Chunk(chunk) = stored::decode(&bytes)?
+                && !take(chunk)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys that a batch writes of a job. Nothing of a job is written after it was deleted.
+fn earlier_keys(changes: &[Change], job: JobId) -> impl Iterator<Item = Vec<u8>> {
+    let prefixes = super::of_job(job);
+    changes.iter().filter_map(move |change| {
+        let Change::Put(row) = change else { return None };
+        let key = row.key().bytes();
+        prefixes.iter().any(|prefix| key.starts_with(prefix)).then_some(key)
+    })
 }

@@ -1,5 +1,7 @@
 //! Both stores tell the same story; sled also survives damage to its snapshots and a second opener.
 
+use std::sync::Arc;
+
 use proto::ids::{JobId, TaskId, TaskNumber};
 use proto::model::job::{JobOutcome, JobRow, JobSpec, JobState, TaskCounts};
 use proto::model::owner::Owner;
@@ -33,15 +35,20 @@ fn job(id: u64, ended: bool) -> Row {
         submitted_at: Timestamp(1),
         progress: None,
         requeues: 0,
+        schedule: None,
+        deleting: false,
+        touched_nodes: std::collections::BTreeSet::new(),
     }))
 }
 
 fn task(job: u64, number: u32) -> Row {
     Row::Task(Box::new(TaskRow {
         id: TaskId::new(JobId(job), TaskNumber(number)),
-        spec: TaskSpec::of_command(vec!["true".to_owned()]),
+        spec: Arc::new(TaskSpec::of_command(vec!["true".to_owned()])),
         state: TaskState::Queued,
         requeues: 0,
+        retries: 0,
+        array: None,
         last_attempt: None,
         last_nodes: Vec::new(),
         exit_code: None,

@@ -114,8 +114,7 @@ impl View {
             let nodes: Vec<&NodeRow> = cluster.nodes().filter(|node| node.pool == row.name).collect();
             let ready: Vec<&NodeRow> = nodes.iter().copied().filter(|node| is_ready(node)).collect();
             pools.push(PoolView {
-                name: row.name.clone(),
-                slots_per_node: row.slots_per_node,
+                row: row.clone(),
                 ready: u32::try_from(ready.len()).unwrap_or(u32::MAX),
                 slots: ready.iter().map(|node| node.slots).sum(),
                 slots_held: ready.iter().map(|node| cluster.slots_held(node.id)).sum(),

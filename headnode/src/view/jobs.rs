@@ -1,13 +1,18 @@
 //! Lists of jobs and tasks: from memory while a job lives, from the store when it is over. Each list has a bound of rows
 //! and of bytes and says when there was more.
 
-use proto::client::{JobFilter, MAX_ROWS, Refusal, RefusalCode, Reply};
-use proto::ids::{JobId, TaskId};
+use proto::client::{JobFilter, MAX_LISTED_WHYS, MAX_ROWS, Refusal, RefusalCode, Reply};
+use proto::ids::{JobId, Step, TaskId};
 use proto::model::job::{JobKind, JobRow};
 use proto::model::line::{SweepLine, TaskLine};
 use proto::model::owner::Caller;
-use proto::model::task::TaskRow;
+use proto::model::task::{TaskOutcome, TaskRow, TaskState};
+use proto::model::why::Why;
+use proto::stored::{Row, RowKey};
+use proto::units::Now;
+use scheduler::Cluster;
 
+use super::elements::{Walk, Wanted};
 use super::{View, unreadable};
 use crate::weight;
 
@@ -21,7 +26,7 @@ const MAX_LOOKED_AT: usize = 200_000;
 const MAX_COUNTED: usize = 25_000;
 
 /// What jobs and tasks may be, in HPC Pack's words, and `All`.
-const STATES: [&str; 9] = [
+const STATES: [&str; 13] = [
     "All",
     "Configuring",
     "Queued",
@@ -31,6 +36,10 @@ const STATES: [&str; 9] = [
     "Finished",
     "Failed",
     "Canceled",
+    "Disabled",
+    "Finishing",
+    "Terminating",
+    "Terminated",
 ];
 
 impl View {
@@ -38,7 +47,7 @@ impl View {
     ///
     /// # Errors
     /// When a word is no state, or the store cannot be read.
-    pub fn jobs(&self, caller: &Caller, filter: &JobFilter) -> Result<Reply, Refusal> {
+    pub fn jobs(&self, caller: &Caller, filter: &JobFilter, now: Now) -> Result<Reply, Refusal> {
         check_states(&filter.states)?;
         let limit = filter.limit.map_or(MAX_ROWS, |limit| {
             usize::try_from(limit).map_or(MAX_ROWS, |limit| limit.min(MAX_ROWS))
@@ -79,7 +88,18 @@ impl View {
                 }
             }
         }
-        Ok(Reply::Jobs { jobs, more })
+        let whys = self.whys(&jobs, now);
+        Ok(Reply::Jobs { jobs, more, whys })
+    }
+
+    /// Why the first of these jobs wait that do.
+    fn whys(&self, jobs: &[JobRow], now: Now) -> Vec<Why> {
+        let cluster = self.cluster();
+        let waiting = jobs.iter().filter(|job| job.counts.queued > 0 && !job.state.is_ended());
+        waiting
+            .filter_map(|job| scheduler::explain(&cluster, job.id, now))
+            .take(MAX_LISTED_WHYS)
+            .collect()
     }
 
     /// Tasks of a job behind `after`, in order.
@@ -107,7 +127,7 @@ impl View {
             }
             !more
         };
-        self.each_task(id, after, &mut take)?;
+        self.each_task(id, after, wanted_of(states), &mut take)?;
         let names = self.names(tasks.iter().flat_map(|task| task.last_nodes.iter().copied()));
         Ok(Reply::Tasks { tasks, names, more })
     }
@@ -120,25 +140,28 @@ impl View {
         self.check_listing(caller, id, after)?;
         let mut lines: Vec<TaskLine> = Vec::new();
         let (mut more, mut bytes, mut counted) = (false, 0, 0);
-        let mut take = |task: &TaskRow| {
+        let mut take = |task: &TaskRow, failed: &dyn Fn() -> Vec<TaskId>| {
             more = counted == MAX_COUNTED || lines.len() >= MAX_ROWS || bytes > MAX_LIST_BYTES;
             if more {
                 return false;
             }
             counted += 1;
             match lines.last_mut() {
+                // A store of an earlier release has a row per step.
                 Some(TaskLine::Sweep(sweep)) if sweep.id.covers(task.id) => sweep.add(task),
                 _ => {
                     bytes += weight::of_task(task);
-                    lines.push(match task.id.step {
-                        Some(_) => TaskLine::Sweep(Box::new(SweepLine::of(task))),
-                        None => TaskLine::Task(Box::new(task.clone())),
+                    let array = task.array.as_ref().and_then(|_| SweepLine::of_array(task, failed()));
+                    lines.push(match (array, task.id.step) {
+                        (Some(line), _) => TaskLine::Sweep(Box::new(line)),
+                        (None, Some(_)) => TaskLine::Sweep(Box::new(SweepLine::of(task))),
+                        (None, None) => TaskLine::Task(Box::new(task.clone())),
                     });
                 }
             }
             true
         };
-        self.each_task(id, after, &mut take)?;
+        self.each_line(id, after, &mut take)?;
         let rows = lines.iter().filter_map(|line| match line {
             TaskLine::Task(row) => Some(row),
             TaskLine::Sweep(_) => None,
@@ -163,22 +186,123 @@ impl View {
         &self,
         id: JobId,
         after: Option<TaskId>,
+        wanted: Wanted,
         take: &mut dyn FnMut(&TaskRow) -> bool,
     ) -> Result<(), Refusal> {
-        {
+        let mut walk = Walk {
+            store: self.store.as_ref(),
+            wanted,
+            take,
+        };
+        let walked = {
             let cluster = self.cluster();
-            if cluster.job(id).is_some() {
-                // Whether all were taken, the one who takes knows.
-                let _ = match after {
-                    Some(after) => cluster.tasks_after(id, after).all(take),
-                    None => cluster.tasks_of(id).all(take),
-                };
-                return Ok(());
-            }
-        }
-        self.store
-            .tasks_up(id, after, &mut |task| take(&task))
+            cluster.job(id).map(|_| walk.live(&cluster, id, after))
+        };
+        walked
+            .unwrap_or_else(|| walk.stored(id, after))
             .map_err(|error| unreadable(&error))
+    }
+
+    /// The same with arrays as one row each, and a way to ask which of its elements failed first.
+    fn each_line(&self, id: JobId, after: Option<TaskId>, take: &mut TakeLine<'_>) -> Result<(), Refusal> {
+        let wanted = Wanted {
+            finished: false,
+            untouched: false,
+        };
+        // Behind an array there is the next number.
+        let after = after.map(|after| match after.step {
+            Some(_) if self.is_array(TaskId::new(id, after.number)) => TaskId {
+                step: Some(Step(u32::MAX)),
+                ..after
+            },
+            _ => after,
+        });
+        let mut array: Option<TaskId> = None;
+        let failed = |head: TaskId| {
+            let mut failed = Vec::new();
+            let found = self.each_task(id, Some(head), wanted, &mut |row| {
+                let is_element = head.covers(row.id);
+                if is_element
+                    && matches!(
+                        row.state,
+                        TaskState::Ended {
+                            outcome: TaskOutcome::Failed { .. },
+                            ..
+                        }
+                    )
+                {
+                    failed.push(row.id);
+                }
+                is_element && failed.len() < SweepLine::SHOWN
+            });
+            // A line without them is better than none.
+            found.map_or_else(|_| Vec::new(), |()| failed)
+        };
+        self.each_row(id, after, &mut |row| {
+            if array.is_some_and(|array| array.covers(row.id)) {
+                return true;
+            }
+            array = row.array.as_ref().map(|_| row.id);
+            let some = row.array.as_ref().is_some_and(|state| state.counts.failed > 0);
+            take(row, &|| if some { failed(row.id) } else { Vec::new() })
+        })
+    }
+
+    /// The rows as they are kept: heads of arrays, and rows of elements.
+    fn each_row(
+        &self,
+        id: JobId,
+        after: Option<TaskId>,
+        take: &mut dyn FnMut(&TaskRow) -> bool,
+    ) -> Result<(), Refusal> {
+        // Copied, because what is done with a row may read the cluster once more.
+        let live: Option<Vec<TaskRow>> = {
+            let cluster = self.cluster();
+            cluster.job(id).map(|_| {
+                let rows: Box<dyn Iterator<Item = &TaskRow>> = match after {
+                    Some(after) => Box::new(cluster.tasks_after(id, after)),
+                    None => Box::new(cluster.tasks_of(id).chain(cluster.errands_of(id))),
+                };
+                let is_line = |row: &&TaskRow| row.id.step.is_none() || !is_element(&cluster, row.id);
+                rows.filter(is_line).take(MAX_COUNTED + 1).cloned().collect()
+            })
+        };
+        match live {
+            Some(rows) => {
+                // Whether all were taken, the one who takes knows.
+                let _ = rows.iter().all(take);
+                Ok(())
+            }
+            None => self
+                .store
+                .tasks_up(id, after, &mut |task| take(&task))
+                .map_err(|error| unreadable(&error)),
+        }
+    }
+
+    fn is_array(&self, id: TaskId) -> bool {
+        let live = self.cluster().task(id).map(|row| row.array.is_some());
+        live.unwrap_or_else(|| {
+            let row = self.store.row(&RowKey::Task(id));
+            matches!(row, Ok(Some(Row::Task(row))) if row.array.is_some())
+        })
+    }
+}
+
+/// Takes a row, and may ask for the elements of an array that failed first.
+type TakeLine<'a> = dyn FnMut(&TaskRow, &dyn Fn() -> Vec<TaskId>) -> bool + 'a;
+
+fn is_element(cluster: &Cluster, id: TaskId) -> bool {
+    let head = cluster.task(TaskId::new(id.job, id.number));
+    head.is_some_and(|head| head.array.is_some())
+}
+
+/// Which elements of arrays may be in one of these states.
+fn wanted_of(states: &[String]) -> Wanted {
+    let asks = |words: &[&str]| words.iter().any(|word| is_in(states, word));
+    Wanted {
+        finished: asks(&["Finished"]),
+        untouched: asks(&["Queued", "Canceled"]),
     }
 }
 
@@ -202,7 +326,7 @@ fn is_in(states: &[String], word: &str) -> bool {
 }
 
 fn is_ended_word(word: &str) -> bool {
-    ["finished", "failed", "canceled", "all"]
+    ["finished", "failed", "canceled", "terminated", "all"]
         .iter()
         .any(|ended| word.eq_ignore_ascii_case(ended))
 }
@@ -217,7 +341,7 @@ fn is_shown(job: &JobRow, caller: &Caller, filter: &JobFilter) -> bool {
     } else {
         is_in(&filter.states, job.state.word())
     };
-    let kind_fits = filter.admin || job.spec.kind != JobKind::Admin;
+    let kind_fits = filter.admin || job.spec.kind == JobKind::Batch;
     let is_asked = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|asked| asked == is);
     caller.may_touch(&job.owner)
         && whose

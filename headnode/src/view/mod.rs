@@ -3,11 +3,13 @@
 //! Every list, view, wait and `why` is served here, so reading never enters the loop, and nobody sees what a crash could
 //! take back. Jobs that are over have left memory; they are read from the store. Beside the state stand the newest events.
 
+mod elements;
 mod floor;
 mod jobs;
 mod keys;
 mod people;
 mod ring;
+mod schedules;
 mod stages;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -154,9 +156,20 @@ impl View {
     ///
     /// # Errors
     /// A refusal when the caller sees no such job.
-    pub fn why(&self, caller: &Caller, id: JobId) -> Result<Reply, Refusal> {
+    pub fn why(&self, caller: &Caller, id: JobId, now: Now) -> Result<Reply, Refusal> {
         let job = Box::new(self.job(caller, id)?);
-        let why = scheduler::explain(&self.cluster(), id).map(Box::new);
+        let why = scheduler::explain(&self.cluster(), id, now).map(Box::new);
+        Ok(Reply::Why { job, why })
+    }
+
+    /// Why a task waits.
+    ///
+    /// # Errors
+    /// A refusal when the caller sees no such task.
+    pub fn why_task(&self, caller: &Caller, id: TaskId, now: Now) -> Result<Reply, Refusal> {
+        self.task(caller, id)?;
+        let job = Box::new(self.job(caller, id.job)?);
+        let why = scheduler::explain_task(&self.cluster(), id, now).map(Box::new);
         Ok(Reply::Why { job, why })
     }
 
@@ -165,8 +178,12 @@ impl View {
     /// # Errors
     /// As the submission would be refused.
     pub fn rehearse(&self, caller: &Caller, job: &JobSpec, tasks: &[TaskSpec], now: Now) -> Result<Reply, Refusal> {
+        let mut job = job.clone();
+        let is_live = |id: JobId| self.cluster().job(id).is_some();
+        crate::past::drop_met_parents(self.store.as_ref(), caller, &mut job.parents, is_live)
+            .map_err(|error| unreadable(&error))?;
         let cluster = self.cluster();
-        let rehearsal = scheduler::rehearse(&cluster, caller, job, tasks, now)?;
+        let rehearsal = scheduler::rehearse(&cluster, caller, &job, tasks, now)?;
         let name = |id| cluster.node(id).map(|node| node.name.clone());
         Ok(Reply::Rehearsed {
             starts_now: rehearsal.starts_now,
@@ -181,12 +198,24 @@ impl View {
     /// A refusal when there is none, or the store cannot be read.
     pub fn task(&self, caller: &Caller, id: TaskId) -> Result<TaskRow, Refusal> {
         let job = self.job(caller, id.job)?;
-        if let Some(task) = self.cluster().task(id) {
-            return Ok(task.clone());
+        if let Some(task) = self.cluster().task_or_untouched(id) {
+            return Ok(task.into_owned());
         }
-        match self.store.row(&RowKey::Task(id)).map_err(|error| unreadable(&error))? {
-            Some(Row::Task(task)) => Ok(*task),
-            _ => Err(no_task(&job, id)),
+        let found = self.stored_task(id).map_err(|error| unreadable(&error))?;
+        found.ok_or_else(|| no_task(&job, id))
+    }
+
+    /// A task that is on disk only: of a job that is over, or an element of an array that ended well.
+    fn stored_task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        if let Some(Row::Task(task)) = self.store.row(&RowKey::Task(id))? {
+            return Ok(Some(*task));
+        }
+        let (Some(step), head) = (id.step, TaskId::new(id.job, id.number)) else {
+            return Ok(None);
+        };
+        match self.store.row(&RowKey::Task(head))? {
+            Some(Row::Task(head)) if head.array.is_some() => elements::stored_element(self.store.as_ref(), &head, step),
+            _ => Ok(None),
         }
     }
 }

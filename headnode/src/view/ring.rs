@@ -60,6 +60,11 @@ pub(super) enum About {
         /// The owner's number.
         owner: u32,
     },
+    /// A job schedule: its owner and operators.
+    Owned {
+        /// The owner's number.
+        owner: u32,
+    },
     /// What is left of a job that nobody remembers: operators.
     Remains,
 }
@@ -201,6 +206,10 @@ impl About {
     pub(super) fn of(cluster: &Cluster, event: &Event) -> Self {
         match event {
             Event::PoolAdded { .. }
+            | Event::PoolChanged { .. }
+            | Event::PoolRemoved { .. }
+            | Event::NodeStartChanged { .. }
+            | Event::NodeErrandChanged { .. }
             | Event::GroupAdded { .. }
             | Event::GroupRemoved { .. }
             | Event::GroupJoined { .. }
@@ -222,6 +231,13 @@ impl About {
             | Event::LoggedIn { .. }
             | Event::CredentialRevoked { .. }
             | Event::SettingsChanged { .. } => Self::Rights,
+            Event::ScheduleChanged { schedule } => Self::Owned {
+                owner: schedule.owner.uid,
+            },
+            Event::ScheduleRemoved { schedule } => match cluster.schedule(schedule) {
+                Some(row) => Self::Owned { owner: row.owner.uid },
+                None => Self::Remains,
+            },
             Event::JobAdded { job, owner, .. } | Event::JobCreated { job, owner, .. } => Self::Job {
                 job: *job,
                 task: None,
@@ -237,12 +253,24 @@ impl About {
             | Event::JobModified { job, .. }
             | Event::JobRequeued { job }
             | Event::JobStopping { job, .. }
+            | Event::JobDisabled { job }
+            | Event::JobEnabled { job }
+            | Event::JobDeleting { job }
+            | Event::JobDeleted { job }
             | Event::JobEnded { job, .. } => Self::job(cluster, *job, None),
-            Event::Granted { task, .. } | Event::TaskRequeued { task, .. } | Event::TaskEnded { task, .. } => {
-                Self::job(cluster, task.job, Some(*task))
+            // Many tasks of the job are otherwise now.
+            Event::ArrayRestCanceled { task, .. } | Event::ArrayRestRequeued { task } => {
+                Self::job(cluster, task.job, None)
             }
+            Event::Granted { task, .. }
+            | Event::TaskRequeued { task, .. }
+            | Event::TaskEnded { task, .. }
+            | Event::ErrandAdded { task }
+            | Event::ErrandForgotten { task } => Self::job(cluster, task.job, Some(*task)),
             Event::AttemptStarted { attempt, .. }
             | Event::AttemptStopping { attempt, .. }
+            | Event::AttemptSent { attempt }
+            | Event::Coordinated { attempt, .. }
             | Event::AttemptEnded { attempt, .. }
             | Event::ShareReleased { attempt, .. } => match cluster.attempt(*attempt) {
                 Some(attempt) => Self::job(cluster, attempt.task.job, Some(attempt.task)),
@@ -269,6 +297,9 @@ impl About {
             Self::Job { owner, .. } => {
                 caller.role >= Role::Operator || (caller.role == Role::User && caller.owner.uid == owner)
             }
+            Self::Owned { owner } => {
+                caller.role >= Role::Operator || (caller.role == Role::User && caller.owner.uid == owner)
+            }
             Self::Remains => caller.role >= Role::Operator,
         }
     }
@@ -281,9 +312,11 @@ fn cut(event: &mut Event) {
             tasks.truncate(TASKS_SHOWN);
             tasks.shrink_to_fit();
         }
-        Event::JobRevived { tasks, .. } => {
+        Event::JobRevived { tasks, chunks, .. } => {
             tasks.truncate(TASKS_SHOWN);
             tasks.shrink_to_fit();
+            chunks.clear();
+            chunks.shrink_to_fit();
         }
         Event::TokenAdded { token } => token.hash.clear(),
         Event::TokenUsed { hash } | Event::TokenRemoved { hash } => hash.clear(),
@@ -338,6 +371,7 @@ mod tests {
             spec: Box::new(JobSpec::default()),
             tasks: vec![TaskSpec::of_command(vec!["true".to_owned()]); tasks],
             at: Timestamp(1),
+            schedule: None,
         }
     }
 
@@ -454,7 +488,12 @@ mod tests {
         assert_eq!(ring.news(JobId(1), Sequence(1)), News::Nothing);
         let task = TaskId::new(JobId(1), proto::ids::TaskNumber(2));
         pushed(&mut ring, &mut cluster, suspected(1));
-        let requeued = Event::TaskRequeued { task, asked: true };
+        let requeued = Event::TaskRequeued {
+            task,
+            asked: true,
+            retry: false,
+            afresh: false,
+        };
         ring.push(requeued, About::job(&cluster, JobId(1), Some(task)), Timestamp(1));
         assert_eq!(ring.news(JobId(1), Sequence(1)), News::Tasks([task].into()));
         assert_eq!(ring.news(JobId(2), Sequence(1)), News::Nothing);

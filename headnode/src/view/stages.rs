@@ -1,14 +1,18 @@
 //! How far the tasks of one job are, as a follower of their output has to know it: small facts, many tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proto::client::Refusal;
 use proto::ids::{AttemptId, JobId, NodeId, Sequence, Step, TaskId, TaskNumber};
-use proto::model::job::JobRow;
+use proto::model::array::{Element, ElementState, untouched};
 use proto::model::owner::Caller;
 use proto::model::task::{TaskRow, TaskState};
+use proto::stored::{Row, RowKey};
+
+use scheduler::ElementPlace;
 
 use super::{View, no_task, unreadable};
+use crate::store::StoreError;
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,32 +73,84 @@ impl View {
             stages.is_over = live.is_none_or(|job| job.state.is_ended());
             live.is_some()
         };
-        if !live {
-            let take = &mut |task: TaskRow| {
-                if wanted.takes(task.id) {
-                    stages.tasks.push(stage_of(&task));
-                }
-                true
-            };
-            // A few tasks of a large job must not cost reading all of it.
-            let starts = asked.iter().map(|name| (name.number, Some(before(*name))));
-            let starts: BTreeMap<_, _> = if asked.is_empty() {
-                [(TaskNumber(0), None)].into()
-            } else {
-                starts.collect()
-            };
-            for (number, after) in starts {
-                let one = &mut |task: TaskRow| {
-                    let within = after.is_none() || task.id.number == number;
-                    within && take(task)
-                };
-                self.store
-                    .tasks_up(id, after, one)
-                    .map_err(|error| unreadable(&error))?;
+        let take = &mut |task: &TaskRow| {
+            if wanted.takes(task.id) {
+                stages.tasks.push(stage_of(task));
+            }
+            true
+        };
+        self.stored_stages(id, asked, live, take)
+            .map_err(|error| unreadable(&error))?;
+        for element in wanted.missing() {
+            match self.untouched(element, live).map_err(|error| unreadable(&error))? {
+                Some(row) => stages.tasks.push(stage_of(&row)),
+                None => return Err(no_task(&job, element)),
             }
         }
-        wanted.check(&job)?;
         Ok(stages)
+    }
+
+    /// The row that an element of an array would have; none when it is no element.
+    fn untouched(&self, element: TaskId, live: bool) -> Result<Option<TaskRow>, StoreError> {
+        let Some(step) = element.step else { return Ok(None) };
+        let head = TaskId::new(element.job, element.number);
+        let head = if live {
+            self.cluster().task(head).cloned()
+        } else {
+            match self.store.row(&RowKey::Task(head))? {
+                Some(Row::Task(row)) => Some(*row),
+                _ => None,
+            }
+        };
+        let is_in = |head: &TaskRow| head.array.is_some() && head.spec.sweep.is_some_and(|of| of.index(step).is_some());
+        Ok(head.filter(is_in).map(|head| untouched(&head, step)))
+    }
+
+    /// What is not in memory: all of a job that is over; of one that lives, elements of arrays that ended well. Elements that
+    /// nobody touched have nothing to tell; the row of their array says whether there are more to come.
+    fn stored_stages(
+        &self,
+        id: JobId,
+        asked: &[TaskId],
+        live: bool,
+        take: &mut dyn FnMut(&TaskRow) -> bool,
+    ) -> Result<(), StoreError> {
+        // A few tasks of a large job must not cost reading all of it.
+        let numbers: BTreeSet<TaskNumber> = asked.iter().map(|name| name.number).collect();
+        let mut heads: Vec<TaskRow> = Vec::new();
+        if live {
+            let cluster = self.cluster();
+            let arrays = cluster.arrays_of(id);
+            heads.extend(
+                arrays
+                    .filter(|row| asked.is_empty() || numbers.contains(&row.id.number))
+                    .cloned(),
+            );
+        } else if asked.is_empty() {
+            self.store.tasks_up(id, None, &mut |task| {
+                heads.extend(task.array.is_some().then(|| task.clone()));
+                take(&task)
+            })?;
+        } else {
+            for number in numbers {
+                let before = before(TaskId::new(id, number));
+                self.store.tasks_up(id, Some(before), &mut |task| {
+                    let is_its = task.id.number == number;
+                    heads.extend((is_its && task.array.is_some()).then(|| task.clone()));
+                    is_its && take(&task)
+                })?;
+            }
+        }
+        for head in heads {
+            self.store.chunks_up(id, Some((head.id, 0)), &mut |chunk| {
+                let is_its = chunk.array == head.id;
+                let is_stored_only =
+                    |element: &&Element| !live || matches!(element.state, ElementState::Finished { .. });
+                let elements = chunk.elements.iter().filter(|_| is_its).filter(is_stored_only);
+                elements.filter_map(|element| element.row(&head)).all(|row| take(&row)) && is_its
+            })?;
+        }
+        Ok(())
     }
 
     /// These very tasks of a job, as far as they are in memory; none when the job has left it.
@@ -102,11 +158,18 @@ impl View {
     pub fn stages_of(&self, job: JobId, tasks: &BTreeSet<TaskId>) -> Option<JobStages> {
         let cluster = self.cluster();
         let row = cluster.job(job)?;
-        let tasks = tasks.iter().filter_map(|id| cluster.task(*id));
+        // With an element goes the row of its array, which says whether there are more to come.
+        let heads = tasks.iter().map(|id| TaskId::new(id.job, id.number));
+        let all: BTreeSet<TaskId> = tasks.iter().copied().chain(heads).collect();
+        let rows = all.into_iter().filter_map(|id| match cluster.element_place(id) {
+            ElementPlace::Row | ElementPlace::Packed(_) => cluster.task_or_untouched(id),
+            ElementPlace::Untouched | ElementPlace::Stored | ElementPlace::None => None,
+        });
+        let stages = rows.map(|row| stage_of(&row));
         Some(JobStages {
             sequence: cluster.sequence(),
             is_over: row.state.is_ended(),
-            tasks: tasks.map(stage_of).collect(),
+            tasks: stages.collect(),
         })
     }
 }
@@ -149,9 +212,9 @@ impl Wanted {
         taken
     }
 
-    fn check(&self, job: &JobRow) -> Result<(), Refusal> {
-        let missing = self.asked.difference(&self.found).next();
-        missing.map_or(Ok(()), |id| Err(no_task(job, *id)))
+    /// What was asked for by name and not found among the rows.
+    fn missing(&self) -> impl Iterator<Item = TaskId> {
+        self.asked.difference(&self.found).copied()
     }
 }
 

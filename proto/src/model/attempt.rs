@@ -1,5 +1,7 @@
 //! Attempts: one try of a task, the nodes it holds, and which of them have let it go.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, NodeId, TaskId};
@@ -69,6 +71,12 @@ pub struct AttemptRow {
     /// they were not, a silent node may run it still.
     #[serde(default = "yes")]
     pub rerunnable: bool,
+    /// Whether its nodes were told of it; not while the job preparation task runs on one of them.
+    #[serde(default = "yes")]
+    pub sent: bool,
+    /// Nodes where its coordination command has not ended well yet; the primary starts its command when there is none.
+    #[serde(default)]
+    pub coordinating: BTreeSet<NodeId>,
 }
 
 const fn yes() -> bool {

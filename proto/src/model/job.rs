@@ -1,13 +1,15 @@
 //! Jobs: what a user asks for as a whole, and how far it has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupName, JobId, NodeName, PoolName, TaskNumber};
+use crate::ids::{GroupName, JobId, NodeId, NodeName, PoolName, ScheduleName, TaskNumber};
+use crate::model::exit::Retries;
 use crate::model::owner::Owner;
-use crate::model::task::{ExitCodes, Request};
+use crate::model::role::{ManagerSpec, PreparationSpec};
+use crate::model::task::{ExitCodes, Request, TaskSpec};
 use crate::units::{Millis, Timestamp};
 
 /// Environment variables to set; no value takes the variable away (HPC Pack's `/env:a=`).
@@ -154,7 +156,12 @@ pub enum JobKind {
     /// Commands on named nodes beside the queue (`clusrun`; HPC Pack's Admin). Operators and administrators only; its tasks
     /// ask for [`Request::Beside`] and nothing else.
     Admin,
+    /// The start task of a pool: one task per node, run again in each life of the node. Made by the head node.
+    Start,
 }
+
+/// The most jobs that one may wait for ([`JobSpec::parents`]).
+pub const MAX_PARENTS: usize = 64;
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -223,6 +230,45 @@ pub struct JobSpec {
     /// Exit codes that count as success for tasks that say nothing themselves; none means 0 only.
     #[serde(default)]
     pub valid_exit_codes: Option<ExitCodes>,
+    /// From its submission, waiting included (Azure Batch's `maxWallClockTime`); then it is terminated.
+    #[serde(default)]
+    pub max_wall_clock: Option<Millis>,
+    /// How often a task that says nothing itself is run again after an exit that is no success
+    /// (Azure Batch's `maxTaskRetryCount`); none means never.
+    #[serde(default)]
+    pub max_retries: Option<Retries>,
+    /// Whether the job actions of its tasks' exit conditions are carried out, and any other failure terminates it
+    /// (Azure Batch's `onTaskFailure=performexitoptionsjobaction`).
+    #[serde(default)]
+    pub perform_exit_actions: bool,
+    /// So many tasks at a time, at most (Azure Batch's `maxParallelTasks`); at least 1.
+    #[serde(default)]
+    pub max_parallel_tasks: Option<u32>,
+    /// A task that is started first and may add tasks to its job.
+    #[serde(default)]
+    pub manager: Option<Box<ManagerSpec>>,
+    /// Run on each node before the first task of the job there (HPC Pack's NodePrep).
+    #[serde(default)]
+    pub preparation: Option<Box<PreparationSpec>>,
+    /// Run on each node where the job's tasks may have run, when the job comes to its end (HPC Pack's NodeRelease). At most
+    /// [`crate::model::role::MAX_RELEASE_TIME`], once, and its failure changes nothing.
+    #[serde(default)]
+    pub release: Option<Box<TaskSpec>>,
+    /// Jobs that have to finish before (HPC Pack's `/parentjobids`). When one ends otherwise, this job fails.
+    #[serde(default)]
+    pub parents: Vec<JobId>,
+}
+
+/// What happens to running tasks of a job that is disabled (Azure Batch's `disableTasks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisableTasks {
+    /// They are stopped and wait again.
+    Requeue,
+    /// They are stopped and canceled.
+    Terminate,
+    /// They go on to their end.
+    Wait,
 }
 
 /// Units of a job as a whole.
@@ -303,6 +349,20 @@ pub struct JobChange {
     pub valid_exit_codes: Option<SetTo<ExitCodes>>,
     /// See [`JobRow::progress`].
     pub progress: Option<Progress>,
+    /// See [`JobSpec::max_wall_clock`].
+    pub max_wall_clock: Option<SetTo<Millis>>,
+    /// See [`JobSpec::max_retries`].
+    pub max_retries: Option<SetTo<Retries>>,
+    /// See [`JobSpec::perform_exit_actions`].
+    pub perform_exit_actions: Option<bool>,
+    /// See [`JobSpec::max_parallel_tasks`].
+    pub max_parallel_tasks: Option<SetTo<u32>>,
+    /// See [`JobSpec::preparation`].
+    pub preparation: Option<SetTo<Box<PreparationSpec>>>,
+    /// See [`JobSpec::release`].
+    pub release: Option<SetTo<Box<TaskSpec>>>,
+    /// See [`JobSpec::parents`].
+    pub parents: Option<Vec<JobId>>,
 }
 
 /// How far a job says it is (`job modify /progress /progressmsg`). Shown, never acted on.
@@ -334,15 +394,26 @@ pub enum JobOutcome {
         /// What they said, may be empty.
         message: String,
     },
+    /// Brought to its end: by somebody, by its manager task, by a limit, by an exit condition (Azure Batch's `terminate`).
+    Terminated {
+        /// Login name of who did; empty when the rules of the job did.
+        by: String,
+        /// Azure Batch's `terminateReason`: given, or `UserTerminate`, `JMComplete`, `MaxWallClockTimeExpiry`,
+        /// `AllTasksComplete`, `TaskFailed`, `TerminateJobSchedule`.
+        reason: String,
+    },
 }
 
 /// ```text
 ///   Configuring --submit--> Queued --first grant--> Running --last task--> Ended
 ///        |                    |                       |                      ^
-///        '------ cancel ------+------- cancel --------+--> Canceling --------'   (skipped when nothing runs)
-///                             ^                                              |
+///        '------ cancel ------+------- cancel --------+--> Canceling --------'   (skipped when nothing runs and no
+///                             ^ |                     | |                    |    release task is due)
+///                  enable ----' '-- disable --> Disabled'                    |
 ///                             '--- requeue, or a task added or requeued -----'
 /// ```
+///
+/// A job whose tasks are all over, and whose release tasks are not, is Canceling too, with the outcome that it will have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum JobState {
@@ -355,7 +426,12 @@ pub enum JobState {
         /// The first grant.
         started_at: Timestamp,
     },
-    /// Its end is decided; nodes still have to confirm that its tasks are gone.
+    /// Nothing of it is started until somebody enables it; what ran may still be ending.
+    Disabled {
+        /// The first grant, if there was one.
+        started_at: Option<Timestamp>,
+    },
+    /// Its end is decided; nodes still have to confirm that its tasks are gone, or its release tasks run.
     Canceling {
         /// The first grant, if there was one.
         started_at: Option<Timestamp>,
@@ -381,6 +457,15 @@ impl JobState {
             Self::Configuring => "Configuring",
             Self::Queued => "Queued",
             Self::Running { .. } => "Running",
+            Self::Disabled { .. } => "Disabled",
+            Self::Canceling {
+                outcome: JobOutcome::Finished,
+                ..
+            } => "Finishing",
+            Self::Canceling {
+                outcome: JobOutcome::Terminated { .. },
+                ..
+            } => "Terminating",
             Self::Canceling { .. } => "Canceling",
             Self::Ended {
                 outcome: JobOutcome::Finished,
@@ -394,6 +479,10 @@ impl JobState {
                 outcome: JobOutcome::Canceled { .. },
                 ..
             } => "Canceled",
+            Self::Ended {
+                outcome: JobOutcome::Terminated { .. },
+                ..
+            } => "Terminated",
         }
     }
 
@@ -450,6 +539,15 @@ pub struct JobRow {
     /// How often somebody put it back into the queue.
     #[serde(default)]
     pub requeues: u32,
+    /// The job schedule that made it.
+    #[serde(default)]
+    pub schedule: Option<ScheduleName>,
+    /// Whether it is taken away, with all that is kept of it, as soon as it is over.
+    #[serde(default)]
+    pub deleting: bool,
+    /// Nodes that were given to its tasks and where its release task is still to be made; kept for jobs that have one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub touched_nodes: BTreeSet<NodeId>,
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! The head node counts, because a sweep has up to 100,000 rows of which nobody who asks for its line wants to have one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::job::TaskCounts;
@@ -47,7 +49,7 @@ pub struct SweepLine {
     /// The last step that is counted.
     pub last: TaskId,
     /// What was asked.
-    pub spec: TaskSpec,
+    pub spec: Arc<TaskSpec>,
     /// Its steps by state.
     pub counts: TaskCounts,
     /// The first start of a step.
@@ -68,7 +70,7 @@ impl SweepLine {
         let mut line = Self {
             id: TaskId { step: None, ..row.id },
             last: row.id,
-            spec: row.spec.clone(),
+            spec: Arc::clone(&row.spec),
             counts: TaskCounts::default(),
             started_at: None,
             ended_at: None,
@@ -76,6 +78,24 @@ impl SweepLine {
         };
         line.add(row);
         line
+    }
+
+    /// An array, by its row, with its first elements that failed. None for a task that is none.
+    #[must_use]
+    pub fn of_array(row: &TaskRow, failed: Vec<TaskId>) -> Option<Self> {
+        let (state, sweep) = (row.array.as_ref()?, row.spec.sweep?);
+        Some(Self {
+            id: row.id,
+            last: TaskId {
+                step: sweep.step(sweep.count() - 1),
+                ..row.id
+            },
+            spec: Arc::clone(&row.spec),
+            counts: state.counts,
+            started_at: state.started_at,
+            ended_at: state.ended_at,
+            failed,
+        })
     }
 
     /// Takes a further step in.

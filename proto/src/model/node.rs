@@ -1,11 +1,11 @@
 //! Compute nodes: what they have, whether they answer, and whether the administrator wants them used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BootId, GroupName, KeyHash, NodeId, NodeName, PoolName};
+use crate::ids::{BootId, DomainName, GroupName, KeyHash, NodeId, NodeName, PoolName, ResourceName};
 use crate::units::Timestamp;
 
 /// What a node found on itself.
@@ -42,6 +42,95 @@ pub struct Inventory {
     /// Addresses of its interfaces.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Countable things besides cores and memory, for example `gpu`: what its configuration names.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceName, u32>,
+    /// Words that describe it; a job may ask for one as for a group.
+    #[serde(default)]
+    pub tags: BTreeSet<GroupName>,
+    /// Which nodes are near it; none means that nobody said.
+    #[serde(default)]
+    pub domain: Option<DomainName>,
+}
+
+/// What happens to the tasks of a node that is to get no more work (Azure Batch's deallocation options).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deallocation {
+    /// They are stopped and wait again.
+    Requeue,
+    /// They are stopped and fail.
+    Terminate,
+    /// They go on to their end.
+    #[default]
+    TaskCompletion,
+    /// They go on to their end, and then the node stays until the retention of its tasks' files is over.
+    RetainedData,
+}
+
+impl Deallocation {
+    /// Azure Batch's word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Requeue => "requeue",
+            Self::Terminate => "terminate",
+            Self::TaskCompletion => "taskcompletion",
+            Self::RetainedData => "retaineddata",
+        }
+    }
+}
+
+/// How far the start task of its pool is on a node, in its present life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStart {
+    /// The life of the node that this is about.
+    pub boot: BootId,
+    /// How far.
+    pub state: StartState,
+    /// Whether nothing else is started before it has ended well.
+    pub wait_for_success: bool,
+}
+
+/// How far a start task is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum StartState {
+    /// Waits or runs.
+    Running,
+    /// Ended well.
+    Done,
+    /// Failed after all its retries.
+    Failed {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// What a node is to do once it holds nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeErrand {
+    /// What.
+    pub kind: NodeErrandKind,
+    /// When somebody asked.
+    pub asked_at: Timestamp,
+    /// Whether it was told; then its next life ends the errand.
+    #[serde(default)]
+    pub sent: bool,
+    /// The switch as it was before, and is after.
+    pub admin: AdminState,
+}
+
+/// Kinds of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeErrandKind {
+    /// It starts anew.
+    Reboot,
+    /// It starts anew from its image: whatever is on it is gone.
+    Reimage,
+    /// It leaves the cluster: its pool is to be smaller.
+    Leave,
 }
 
 /// The administrator's switch.
@@ -124,4 +213,19 @@ pub struct NodeRow {
     /// How far its clock is ahead of the head node's, at its last hello; in milliseconds, half a round trip included.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
+    /// What is done with its tasks while it is draining.
+    #[serde(default)]
+    pub drain: Deallocation,
+    /// How far its pool's start task is; none when the pool has none.
+    #[serde(default)]
+    pub start: Option<NodeStart>,
+    /// What it is to do once it holds nothing.
+    #[serde(default)]
+    pub errand: Option<NodeErrand>,
+    /// When the retention of the last of its tasks' files is over.
+    #[serde(default)]
+    pub retained_until: Option<Timestamp>,
+    /// Why it could not start anew when it was told to last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errand_refused: Option<String>,
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Step;
 
-/// The most steps of one sweep, as in HPC Pack.
-pub const MAX_STEPS: u32 = 100_000;
+/// The most steps of one sweep; HPC Pack has 100,000.
+pub const MAX_STEPS: u32 = 10_000_000;
 
 /// An index: from `first` to `last` by `increment`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,31 @@ impl Sweep {
             return Err(SweepError::TooLong { steps });
         }
         Ok(Self { first, last, increment })
+    }
+
+    /// The value at an index; none behind the end.
+    #[must_use]
+    pub fn step(self, index: u32) -> Option<Step> {
+        (index < self.count()).then(|| Step(self.first + index * self.increment))
+    }
+
+    /// Where a value is; none when it is not of this sweep.
+    #[must_use]
+    pub const fn index(self, step: Step) -> Option<u32> {
+        if step.0 < self.first || step.0 > self.last || !(step.0 - self.first).is_multiple_of(self.increment) {
+            return None;
+        }
+        Some((step.0 - self.first) / self.increment)
+    }
+
+    /// As many steps as there may be: for tasks that have no last one.
+    #[must_use]
+    pub const fn endless() -> Self {
+        Self {
+            first: 1,
+            last: MAX_STEPS,
+            increment: 1,
+        }
     }
 
     /// The values, in order.
@@ -144,10 +169,17 @@ mod tests {
         let sweep = Sweep::new(1, 10, 4).expect("a sweep");
         assert_eq!(sweep.steps().collect::<Vec<_>>(), [Step(1), Step(5), Step(9)]);
         assert_eq!((sweep.count(), sweep.to_string()), (3, "1-10:4".to_owned()));
+        for (index, step) in (0..).zip(sweep.steps()) {
+            assert_eq!((sweep.index(step), sweep.step(index)), (Some(index), Some(step)));
+        }
+        assert_eq!(
+            (sweep.index(Step(2)), sweep.index(Step(13)), sweep.step(3)),
+            (None, None, None)
+        );
         assert_eq!(Sweep::new(0, 0, 1).expect("one step").count(), 1);
         assert_eq!(
-            Sweep::new(1, 100_001, 1).unwrap_err().to_string(),
-            "a sweep of 100001 steps is too long: 100000 are the most"
+            Sweep::new(1, 10_000_001, 1).unwrap_err().to_string(),
+            "a sweep of 10000001 steps is too long: 10000000 are the most"
         );
         assert!(Sweep::new(2, 1, 1).is_err() && Sweep::new(1, 2, 0).is_err());
         assert_eq!(Sweep::new(0, u32::MAX, u32::MAX).expect("two").steps().count(), 2);

@@ -1,10 +1,14 @@
 //! Tasks: one command and the nodes it needs, and how far it is.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, NodeId, TaskId};
+use crate::ids::{AttemptId, NodeId, NodeName, ResourceName, TaskId, TaskNumber};
+use crate::model::array::ArrayState;
+use crate::model::exit::{ExitConditions, Retries};
 use crate::model::job::Env;
 use crate::model::sweep::Sweep;
 use crate::units::{Millis, Timestamp};
@@ -147,6 +151,41 @@ impl fmt::Display for ExitCodes {
     }
 }
 
+/// What a task of HPC Pack's `/type:` is. The types NodePrep and NodeRelease are wishes of the job
+/// ([`super::job::JobSpec::preparation`], [`super::job::JobSpec::release`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// Runs to its end once, or once per step of its sweep.
+    #[default]
+    Basic,
+    /// An instance on whatever its job may hold, new ones as there is room, until the job is canceled or finished. Its
+    /// instances are the steps of an array without an end; its job bounds itself ([`super::job::JobSpec::units`] with a
+    /// maximum, or [`super::job::JobSpec::max_parallel_tasks`]).
+    Service,
+}
+
+/// Tasks of the same job by their numbers, both ends included (Azure Batch's `taskIdRanges`). A number that no task has yet
+/// keeps the task waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskRange {
+    /// The first.
+    pub first: TaskNumber,
+    /// The last, not before the first.
+    pub last: TaskNumber,
+}
+
+/// A file that every node of a task gets before anything of it runs there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommonFile {
+    /// Relative to the task's directory (`AZ_BATCH_TASK_SHARED_DIR`), without `..`.
+    pub path: String,
+    /// Its text. All of a task's files together at most [`MAX_SCRIPT_BYTES`].
+    pub text: String,
+    /// Permission bits, for example 0o644; owned by the task's user.
+    pub mode: u32,
+}
+
 /// A task that takes input from whoever attached to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interactive {
@@ -212,7 +251,45 @@ pub struct TaskSpec {
     /// what the cluster says ([`crate::stored::Parameters::task_retry_count`]).
     #[serde(default)]
     pub max_requeues: Option<u32>,
+    /// HPC Pack's type.
+    #[serde(default)]
+    pub kind: TaskKind,
+    /// Memory that it needs on each of its nodes, in MiB; taken off what others may have there.
+    #[serde(default)]
+    pub memory_mib: Option<u64>,
+    /// Countable resources that it needs on each of its nodes, each at least 1.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceName, u32>,
+    /// Run on every node of the task before its command starts on the first; none means nothing
+    /// (Azure Batch's `coordinationCommandLine`). What it leaves running ends with the task.
+    #[serde(default)]
+    pub coordination: Option<Vec<String>>,
+    /// Put into the task's directory on every node, first of all.
+    #[serde(default)]
+    pub common_files: Vec<CommonFile>,
+    /// Its nodes may be of several placement domains, even if one alone would hold it.
+    #[serde(default)]
+    pub any_domain: bool,
+    /// The node that it likes best; another will do (Azure Batch's `affinityInfo`).
+    #[serde(default)]
+    pub affinity: Option<NodeName>,
+    /// Tasks of the same job, by number, that have to end well before.
+    #[serde(default)]
+    pub depends_on_ranges: Vec<TaskRange>,
+    /// What follows from its ends, for tasks that depend on it and for its job.
+    #[serde(default)]
+    pub exit_conditions: Option<Box<ExitConditions>>,
+    /// How often it is run again after an exit that is no success; none means what the job says. A failed start is not
+    /// retried so, a lost node is counted by itself ([`Self::max_requeues`]).
+    #[serde(default)]
+    pub max_retries: Option<Retries>,
+    /// How long its directory is kept after its end; none means [`DEFAULT_RETENTION`].
+    #[serde(default)]
+    pub retention: Option<Millis>,
 }
+
+/// How long the files of a task are kept where nobody says: Azure Batch's seven days.
+pub const DEFAULT_RETENTION: Millis = Millis::from_seconds(7 * 24 * 3600);
 
 const fn yes() -> bool {
     true
@@ -244,6 +321,17 @@ impl TaskSpec {
             valid_exit_codes: None,
             env: Env::new(),
             max_requeues: None,
+            kind: TaskKind::Basic,
+            memory_mib: None,
+            resources: BTreeMap::new(),
+            coordination: None,
+            common_files: Vec::new(),
+            any_domain: false,
+            affinity: None,
+            depends_on_ranges: Vec::new(),
+            exit_conditions: None,
+            max_retries: None,
+            retention: None,
         }
     }
 }
@@ -391,18 +479,27 @@ impl TaskState {
     }
 }
 
-/// A task.
+/// A task; or an array of tasks, which is one row, and those of its elements that somebody touched.
+///
+/// The row of an array has [`Self::array`] and no step. Its state is Queued while an element of it is not over, and then
+/// Ended; which elements are where is told by the array's state and by their own rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRow {
     /// Job and number.
     pub id: TaskId,
-    /// What was asked.
-    pub spec: TaskSpec,
+    /// What was asked; shared by all elements of an array.
+    pub spec: Arc<TaskSpec>,
     /// How far it is.
     pub state: TaskState,
     /// How often it was put back into the queue.
     #[serde(default)]
     pub requeues: u32,
+    /// How often it was run again after an exit that was no success.
+    #[serde(default)]
+    pub retries: u32,
+    /// For an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Box<ArrayState>>,
     /// The newest try, also after its end; its files lie under this number.
     #[serde(default)]
     pub last_attempt: Option<AttemptId>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{JobId, TaskId};
+use crate::ids::{JobId, NodeId, PoolName, ResourceName, TaskId};
 use crate::model::job::Units;
 use crate::model::task::Request;
 use crate::units::Timestamp;
@@ -29,14 +29,36 @@ pub enum Cause {
     Offline,
     /// Being switched off.
     Draining,
+    /// Does what was asked of it first: starts anew, or leaves.
+    OnErrand,
+    /// The start task of its pool has not ended yet.
+    WaitingForStartTask,
+    /// The start task of its pool failed.
+    StartTaskFailed,
+    /// The job's preparation task failed there.
+    PreparationFailed,
+    /// Its pool does not let nodes work together.
+    NoInterNode,
     /// Has fewer or more cores or less or more memory than the job allows.
     OtherSize,
     /// Has fewer slots than the task needs on one node.
     TooSmall,
+    /// Has less memory than the task needs on one node.
+    TooLittleMemory,
+    /// Has fewer of a countable resource than the task needs on one node.
+    TooFewResources,
+    /// In a placement domain that has too few nodes for the task.
+    DomainTooSmall,
     /// Another job has it for itself.
     HeldExclusively,
     /// Not enough free slots now.
     Busy,
+    /// Not enough free memory now.
+    MemoryBusy,
+    /// Not enough of a countable resource free now.
+    ResourcesBusy,
+    /// Kept for a task that goes before.
+    Reserved,
 }
 
 impl Cause {
@@ -52,10 +74,21 @@ impl Cause {
             Self::Suspect => "not answering",
             Self::Offline => "offline",
             Self::Draining => "draining",
+            Self::OnErrand => "starting anew or leaving",
+            Self::WaitingForStartTask => "running the start task of the pool",
+            Self::StartTaskFailed => "with a failed start task",
+            Self::PreparationFailed => "with a failed job preparation task",
+            Self::NoInterNode => "in a pool without communication between nodes",
             Self::OtherSize => "of another size than the job allows",
             Self::TooSmall => "too small",
+            Self::TooLittleMemory => "with too little memory",
+            Self::TooFewResources => "with too few of an asked resource",
+            Self::DomainTooSmall => "in a placement domain that is too small",
             Self::HeldExclusively => "held by an exclusive job",
             Self::Busy => "busy",
+            Self::MemoryBusy => "with too little free memory",
+            Self::ResourcesBusy => "with an asked resource in use",
+            Self::Reserved => "kept for work that goes before",
         }
     }
 }
@@ -86,6 +119,54 @@ pub struct Why {
     /// What else holds it up, whatever is free.
     #[serde(default)]
     pub held: Option<Hold>,
+    /// What could change it next.
+    #[serde(default)]
+    pub next: Option<NextEvent>,
+    /// When it is expected to start, if everything that runs and goes before takes as long as its limit says; none when
+    /// that cannot be known.
+    #[serde(default)]
+    pub expected_start: Option<Timestamp>,
+    /// Nodes that would have to be added, when today's cannot hold it whatever ends.
+    #[serde(default)]
+    pub short_nodes: Option<u32>,
+}
+
+/// What could change why something waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum NextEvent {
+    /// A task that holds nodes ends.
+    TaskEnds {
+        /// Which.
+        task: TaskId,
+        /// By when at the latest, if it has a limit.
+        by: Option<Timestamp>,
+    },
+    /// A moment comes.
+    Moment {
+        /// Which.
+        at: Timestamp,
+    },
+    /// A job ends.
+    JobEnds {
+        /// Which.
+        job: JobId,
+    },
+    /// A node answers, is switched on, or has ended what it does.
+    NodeReady {
+        /// Which.
+        node: NodeId,
+    },
+    /// Nodes are added.
+    NodesAdded {
+        /// At least so many.
+        count: u32,
+    },
+    /// Somebody does something: submits, enables, raises a limit.
+    Somebody {
+        /// What to type.
+        command: String,
+    },
 }
 
 /// What keeps a job or task from being looked at by the placement pass.
@@ -113,4 +194,63 @@ pub enum Hold {
     },
     /// A node still holds something of its last try.
     LastTry,
+    /// The job is disabled.
+    Disabled,
+    /// Jobs that it depends on have not ended.
+    Parents {
+        /// Which.
+        jobs: Vec<JobId>,
+    },
+    /// Tasks that it depends on by number have not ended, or are not there.
+    TaskNumbers {
+        /// The first of them.
+        first: TaskId,
+        /// How many.
+        count: u32,
+    },
+    /// A limit of its user.
+    UserLimit {
+        /// Who.
+        user: String,
+        /// Which.
+        limit: LimitKind,
+        /// The bound.
+        most: u64,
+    },
+    /// A limit of its pool.
+    PoolLimit {
+        /// Which pool.
+        pool: PoolName,
+        /// Which.
+        limit: LimitKind,
+        /// The bound.
+        most: u64,
+    },
+    /// The job has as many tasks running as it wants at a time.
+    Parallel {
+        /// The bound.
+        most: u32,
+    },
+    /// The job's preparation task runs on nodes that the task holds.
+    Preparing {
+        /// Which nodes.
+        nodes: Vec<NodeId>,
+    },
+    /// No node has such a resource.
+    NoSuchResource {
+        /// Which.
+        resource: ResourceName,
+    },
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// Jobs that hold nodes.
+    RunningJobs,
+    /// Slots that are held.
+    Cores,
+    /// Tasks that wait.
+    QueuedTasks,
 }

@@ -1,6 +1,7 @@
 //! One sample of each message and row, with every field that it can have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proto::client::{Greeted, Greeting, Happened, JobFilter, Output, OutputPart, Refusal, RefusalCode, Reply, Request};
 use proto::control::{
@@ -11,23 +12,31 @@ use proto::control::{
 use proto::event::Event;
 use proto::frame::Version;
 use proto::ids::{
-    AttemptId, BootId, GroupName, JobId, KeyHash, LaunchId, NodeId, NodeName, PoolName, Rank, Sequence, Step,
-    SubmissionId, TaskId, TaskNumber, UserName,
+    AttemptId, BootId, DomainName, GroupName, JobId, KeyHash, LaunchId, NodeId, NodeName, PoolName, Rank, ResourceName,
+    ScheduleName, Sequence, Step, SubmissionId, TaskId, TaskNumber, UserName,
 };
 use proto::launch::{
     AgentReply, AgentRequest, AllocationView, KeyValue, LauncherMessage, OutputStream, ProxyMessage, RankStatus,
 };
+use proto::model::array::{ArrayState, ChunkRow, Element, ElementState};
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
+use proto::model::exit::{DependencyAction, ExitConditions, ExitOptions, ExitRule, JobAction, Retries};
 use proto::model::job::{
     GroupOperator, JobChange, JobKind, JobOutcome, JobRow, JobSpec, JobState, OrderBy, OrderKey, Priority, Progress,
     SetTo, Span, TaskCounts, Units,
 };
-use proto::model::node::{AdminState, Inventory, Liveness, NodeRow};
+use proto::model::limits::{Limits, UserLimits};
+use proto::model::node::{
+    AdminState, Deallocation, Inventory, Liveness, NodeErrand, NodeErrandKind, NodeRow, NodeStart, StartState,
+};
 use proto::model::owner::{Owner, Role};
-use proto::model::pool::{GroupRow, PoolRow};
+use proto::model::pool::{Allocation, FillType, GroupRow, PoolRow, PoolSpec};
+use proto::model::role::{ManagerSpec, PreparationSpec, StartTaskSpec, TaskRole};
+use proto::model::schedule::{Recurrence, ScheduleRow, ScheduleSpec, ScheduleState};
 use proto::model::sweep::Sweep;
 use proto::model::task::{
-    AttemptOutcome, ExitCodes, Interactive, Request as Need, TaskOutcome, TaskRow, TaskSpec, TaskState,
+    AttemptOutcome, CommonFile, ExitCodes, Interactive, Request as Need, TaskKind, TaskOutcome, TaskRange, TaskRow,
+    TaskSpec, TaskState,
 };
 use proto::model::user::{Credential, LoginToken, UserRow};
 use proto::stored::{MetaRow, Parameters, Row, SettingsRow, SubmissionRow, TokenRow};
@@ -35,7 +44,7 @@ use proto::units::{Millis, Timestamp};
 
 use super::{Line, line};
 
-const VERSION: Version = Version { major: 2, minor: 0 };
+const VERSION: Version = Version { major: 3, minor: 0 };
 const ATTEMPT: AttemptId = AttemptId(7);
 const NODE: NodeId = NodeId(2);
 
@@ -83,6 +92,134 @@ fn inventory() -> Inventory {
         arch: "x86_64".to_owned(),
         version: "0.1.0".to_owned(),
         addresses: vec![[127, 0, 0, 2].into()],
+        resources: resources(),
+        tags: BTreeSet::from([group_name()]),
+        domain: Some(DomainName::new("rack1").expect("a name")),
+    }
+}
+
+fn resources() -> BTreeMap<ResourceName, u32> {
+    [(ResourceName::new("gpu").expect("a name"), 2)].into()
+}
+
+fn role_task() -> TaskSpec {
+    TaskSpec::of_command(vec!["true".to_owned()])
+}
+
+fn limits() -> Limits {
+    Limits {
+        running_jobs: Some(1),
+        cores: Some(2),
+        queued_tasks: Some(3),
+    }
+}
+
+fn preparation() -> PreparationSpec {
+    PreparationSpec {
+        task: role_task(),
+        wait_for_success: true,
+        rerun_after_reboot: false,
+    }
+}
+
+fn exit_conditions() -> ExitConditions {
+    let options = ExitOptions {
+        dependency: Some(DependencyAction::Satisfy),
+        job: Some(JobAction::Disable),
+    };
+    ExitConditions {
+        codes: vec![ExitRule {
+            first: 3,
+            last: 5,
+            options,
+        }],
+        pre_processing_error: Some(options),
+        file_upload_error: None,
+        default: Some(ExitOptions {
+            dependency: Some(DependencyAction::Block),
+            job: Some(JobAction::Terminate),
+        }),
+    }
+}
+
+fn pool_row() -> PoolRow {
+    PoolRow {
+        name: pool_name(),
+        spec: PoolSpec {
+            slots_per_node: Some(4),
+            wanted: Some(8),
+            fill: FillType::Spread,
+            inter_node: false,
+            start_task: Some(Box::new(StartTaskSpec {
+                task: role_task(),
+                wait_for_success: true,
+            })),
+            limits: limits(),
+        },
+        created_at: Timestamp(1),
+        allocation: Allocation::Resizing {
+            until: Timestamp(9),
+            option: Deallocation::RetainedData,
+        },
+        resize_error: Some("r".to_owned()),
+        start_job: Some(JobId(2)),
+        deleting: true,
+    }
+}
+
+fn schedule_spec() -> ScheduleSpec {
+    ScheduleSpec {
+        recurrence: Recurrence {
+            do_not_run_until: Some(Timestamp(1)),
+            do_not_run_after: Some(Timestamp(9)),
+            start_window: Some(Millis(60_000)),
+            interval: Some(Millis(120_000)),
+        },
+        job: JobSpec::default(),
+        tasks: vec![role_task()],
+    }
+}
+
+fn schedule_name() -> ScheduleName {
+    ScheduleName::new("nightly").expect("a name")
+}
+
+fn schedule_row() -> ScheduleRow {
+    ScheduleRow {
+        name: schedule_name(),
+        owner: owner(),
+        spec: schedule_spec(),
+        state: ScheduleState::Completed { ended_at: Timestamp(9) },
+        created_at: Timestamp(1),
+        next_run: Some(Timestamp(7)),
+        recent_job: Some(JobId(12)),
+        runs: 3,
+        missed: 1,
+        deleting: false,
+    }
+}
+
+fn chunk_row() -> ChunkRow {
+    let finished = ElementState::Finished {
+        started_at: Some(Timestamp(5)),
+        ended_at: Timestamp(9),
+    };
+    let element = |index, state| Element {
+        index,
+        state,
+        last_attempt: Some(ATTEMPT),
+        last_nodes: vec![NODE],
+        exit_code: Some(0),
+        requeues: 0,
+        retries: 1,
+    };
+    ChunkRow {
+        array: task_id(),
+        chunk: 1,
+        elements: vec![
+            element(128, finished),
+            element(129, ElementState::Other(TaskState::Queued)),
+        ],
     }
 }
 
@@ -119,6 +256,24 @@ fn task_spec() -> TaskSpec {
         valid_exit_codes: Some(ExitCodes::new(vec![(0, 0), (5, 9)]).expect("exit codes")),
         env: env(),
         max_requeues: Some(3),
+        kind: TaskKind::Service,
+        memory_mib: Some(512),
+        resources: resources(),
+        coordination: Some(vec!["true".to_owned()]),
+        common_files: vec![CommonFile {
+            path: "hosts".to_owned(),
+            text: "t".to_owned(),
+            mode: 0o644,
+        }],
+        any_domain: true,
+        affinity: Some(node_name()),
+        depends_on_ranges: vec![TaskRange {
+            first: TaskNumber(1),
+            last: TaskNumber(3),
+        }],
+        exit_conditions: Some(Box::new(exit_conditions())),
+        max_retries: Some(Retries::AtMost(2)),
+        retention: Some(Millis(60_000)),
     }
 }
 
@@ -157,6 +312,18 @@ fn job_spec() -> JobSpec {
         run_dependents_of_failed: true,
         run_until_canceled: true,
         valid_exit_codes: Some(ExitCodes::new(vec![(0, 1)]).expect("exit codes")),
+        max_wall_clock: Some(Millis(7_200_000)),
+        max_retries: Some(Retries::Unlimited),
+        perform_exit_actions: true,
+        max_parallel_tasks: Some(5),
+        manager: Some(Box::new(ManagerSpec {
+            task: role_task(),
+            kill_job_on_completion: true,
+            run_exclusive: false,
+        })),
+        preparation: Some(Box::new(preparation())),
+        release: Some(Box::new(role_task())),
+        parents: vec![JobId(11)],
     }
 }
 
@@ -184,6 +351,9 @@ fn job_row() -> JobRow {
             message: "m".to_owned(),
         }),
         requeues: 1,
+        schedule: Some(schedule_name()),
+        deleting: true,
+        touched_nodes: [NodeId(3)].into(),
     }
 }
 
@@ -207,6 +377,12 @@ fn start_order() -> StartOrder {
         runtime_limit: None,
         exclusive: false,
         rerunnable: true,
+        role: TaskRole::Preparation,
+        coordination: Some(vec!["true".to_owned()]),
+        common_files: Vec::new(),
+        retention: Some(Millis(60_000)),
+        pool: Some(pool_name()),
+        prepared_by: Some(ATTEMPT),
         authority: Some(AllocationAuthority { seed: vec![1; 32] }),
     }
 }
@@ -402,6 +578,8 @@ fn streams() -> Vec<Line> {
         event: Box::new(Event::TaskRequeued {
             task: task_id(),
             asked: true,
+            retry: true,
+            afresh: true,
         }),
     };
     let requeued = Event::JobRequeued { job: JobId(12) };
@@ -492,7 +670,7 @@ fn client() -> Vec<Line> {
             &Request::SwitchNodes {
                 nodes: vec![node_name()],
                 admin: AdminState::Draining,
-                requeue: true,
+                option: Deallocation::Requeue,
             },
         ),
         line(
@@ -579,7 +757,7 @@ fn launch() -> Vec<Line> {
 fn rows() -> Vec<Line> {
     let task = TaskRow {
         id: task_id(),
-        spec: task_spec(),
+        spec: Arc::new(task_spec()),
         state: TaskState::Ended {
             started_at: Some(Timestamp(5)),
             ended_at: Timestamp(9),
@@ -591,6 +769,14 @@ fn rows() -> Vec<Line> {
             },
         },
         requeues: 1,
+        retries: 2,
+        array: Some(Box::new(ArrayState {
+            next: 3,
+            rest_canceled_at: Some(Timestamp(9)),
+            counts: TaskCounts::default(),
+            started_at: Some(Timestamp(5)),
+            ended_at: Some(Timestamp(9)),
+        })),
         last_attempt: Some(ATTEMPT),
         last_nodes: vec![NODE],
         exit_code: Some(3),
@@ -610,6 +796,20 @@ fn rows() -> Vec<Line> {
         key: Some(KeyHash([7; 32])),
         certificate_ends: Some(Timestamp(50)),
         clock_ahead_ms: Some(-3),
+        drain: Deallocation::Terminate,
+        start: Some(NodeStart {
+            boot: BootId(5),
+            state: StartState::Failed { reason: "r".to_owned() },
+            wait_for_success: true,
+        }),
+        errand: Some(NodeErrand {
+            kind: NodeErrandKind::Reimage,
+            asked_at: Timestamp(6),
+            sent: true,
+            admin: AdminState::Online,
+        }),
+        retained_until: Some(Timestamp(70)),
+        errand_refused: None,
     };
     let attempt = AttemptRow {
         id: ATTEMPT,
@@ -624,6 +824,8 @@ fn rows() -> Vec<Line> {
         },
         granted_at: Timestamp(4),
         rerunnable: true,
+        sent: false,
+        coordinating: BTreeSet::from([NODE]),
     };
     let token = TokenRow {
         hash: "ab".to_owned(),
@@ -655,20 +857,20 @@ fn rows() -> Vec<Line> {
         parameters: Parameters {
             cancel_grace: Some(Millis(5000)),
             task_retry_count: Some(2),
+            backfill_look_ahead: Some(1000),
+        },
+        limits: UserLimits {
+            each: limits(),
+            of: [(UserName::new("alice").expect("a name"), limits())].into(),
         },
     };
     vec![
         line("row.user", &Row::User(Box::new(user))),
         line("row.settings", &Row::Settings(Box::new(settings))),
         line("row.meta", &Row::Meta(MetaRow::default())),
-        line(
-            "row.pool",
-            &Row::Pool(PoolRow {
-                name: pool_name(),
-                slots_per_node: Some(4),
-                created_at: Timestamp(1),
-            }),
-        ),
+        line("row.pool", &Row::Pool(pool_row())),
+        line("row.schedule", &Row::Schedule(Box::new(schedule_row()))),
+        line("row.chunk", &Row::Chunk(chunk_row())),
         line(
             "row.group",
             &Row::Group(GroupRow {

@@ -1,17 +1,20 @@
 //! Events become state. Each arm writes rows, marks them, and keeps the indexes in step; none can fail. An event about
 //! something that is not there changes nothing, so that a replay over newer rows does no harm.
 
+use std::collections::BTreeSet;
+
 use proto::event::Event;
-use proto::ids::{AttemptId, NodeId, TaskId};
+use proto::ids::{AttemptId, NodeId, TaskId, TaskNumber};
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
 use proto::model::job::{JobState, TaskCounts};
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskState};
 use proto::stored::{FIRST_TASK, RowKey};
 use proto::units::Timestamp;
 
-use super::Cluster;
 use super::dependency::Standing;
+use super::errands::coordination_of;
 use super::restore::tenant_of;
+use super::{Cluster, Wares};
 
 impl Cluster {
     /// Makes an event part of the state.
@@ -19,6 +22,22 @@ impl Cluster {
         self.meta.sequence.0 += 1;
         self.changes.mark(RowKey::Meta);
         match event {
+            Event::PoolChanged { .. }
+            | Event::PoolRemoved { .. }
+            | Event::NodeStartChanged { .. }
+            | Event::NodeErrandChanged { .. } => self.apply_to_pool(event),
+            Event::ScheduleChanged { schedule } => self.schedule_changed(schedule),
+            Event::ScheduleRemoved { schedule } => self.schedule_removed(schedule),
+            Event::JobDisabled { job } => self.job_disabled(*job),
+            Event::JobEnabled { job } => self.job_enabled(*job),
+            Event::JobDeleting { job } => self.job_deleting(*job),
+            Event::JobDeleted { job } => self.job_deleted(*job),
+            Event::ErrandAdded { task } => self.errand_added(*task),
+            Event::ErrandForgotten { task } => self.errand_forgotten(*task),
+            Event::ArrayRestCanceled { task, at } => self.array_rest_canceled(*task, *at),
+            Event::ArrayRestRequeued { task } => self.array_rest_requeued(*task),
+            Event::AttemptSent { attempt } => self.attempt_sent(*attempt),
+            Event::Coordinated { attempt, node } => self.coordinated(*attempt, *node),
             Event::PoolAdded { .. }
             | Event::GroupAdded { .. }
             | Event::GroupRemoved { .. }
@@ -48,9 +67,14 @@ impl Cluster {
                 spec,
                 tasks,
                 at,
+                schedule,
             } => {
                 self.job_created(*job, owner, spec, JobState::Queued, *at);
+                if let Some(schedule) = schedule {
+                    self.job_scheduled(*job, schedule);
+                }
                 self.remember_submission(*submission, owner.uid, *job, None);
+                self.add_manager(*job);
                 self.tasks_added(*job, FIRST_TASK, tasks);
             }
             Event::JobCreated {
@@ -79,8 +103,12 @@ impl Cluster {
             Event::JobSubmitted { job, at } => self.job_submitted(*job, *at),
             Event::JobModified { job, spec, progress } => self.job_modified(*job, spec, progress.as_ref()),
             Event::JobRevived {
-                job, tasks, counted, ..
-            } => self.job_revived(job, tasks, *counted),
+                job,
+                tasks,
+                chunks,
+                counted,
+                ..
+            } => self.job_revived(job, (tasks, chunks), *counted),
             Event::JobRequeued { job } => self.job_requeued(*job),
             Event::JobStopping { job, outcome } => self.job_stopping(*job, outcome),
             Event::JobEnded { job, outcome, at } => self.job_ended(*job, outcome, *at),
@@ -97,20 +125,31 @@ impl Cluster {
                 force,
                 again,
             } => self.stopping(*attempt, outcome, *force, *again),
-            Event::AttemptEnded { attempt, outcome, .. } => self.attempt_ended(*attempt, outcome),
+            Event::AttemptEnded { attempt, outcome, at } => {
+                self.retain(*attempt, *at);
+                self.attempt_ended(*attempt, outcome);
+            }
             Event::ShareReleased { attempt, node } => self.released(*attempt, *node),
-            Event::TaskRequeued { task, asked } => self.requeued(*task, *asked),
+            Event::TaskRequeued {
+                task,
+                asked,
+                retry,
+                afresh,
+            } => self.requeued(*task, *asked, (*retry, *afresh)),
             Event::TaskEnded { task, outcome, at } => self.task_ended(*task, outcome, *at),
         }
     }
 
     fn granted(&mut self, attempt: AttemptId, id: TaskId, shares: &[Share], at: Timestamp) {
         self.meta.next_attempt = self.meta.next_attempt.max(AttemptId(attempt.0.saturating_add(1)));
+        self.materialise(id);
         let rerunnable = self.tasks.get(&id).is_some_and(|task| self.may_rerun(task));
+        let sent = self.may_be_sent(id, shares);
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
-        task.state = TaskState::Granted { attempt };
+        let state = TaskState::Granted { attempt };
+        let before = std::mem::replace(&mut task.state, state.clone());
         task.last_attempt = Some(attempt);
         task.last_nodes = shares.iter().map(|share| share.node).collect();
         task.exit_code = None;
@@ -124,17 +163,29 @@ impl Cluster {
             phase,
             granted_at: at,
             rerunnable,
+            sent,
+            coordinating: match coordination_of(&task.spec, shares.len()) {
+                Some(_) => shares.iter().map(|share| share.node).collect(),
+                None => BTreeSet::new(),
+            },
         };
-        let tenant = tenant_of(&row, Some(&job.row), Some(task));
+        let hold = (tenant_of(&row, Some(&job.row), Some(task)), Wares::of(&task.spec));
         for share in shares {
             if let Some(node) = self.nodes.get(&share.node) {
-                self.floor.hold(node, attempt, share.slots, tenant);
+                self.floor.hold(node, attempt, share.slots, hold.clone());
             }
         }
         self.attempts.insert(attempt, row);
         self.changes.mark(RowKey::Attempt(attempt));
-        self.changes.mark(RowKey::Task(id));
+        self.mark_task(id);
+        if id.number.is_per_node() {
+            return;
+        }
+        self.count_in_array(id, &before, &state);
         self.update_job(id.job, |row| {
+            if row.spec.release.is_some() {
+                row.touched_nodes.extend(shares.iter().map(|share| share.node));
+            }
             row.counts.queued -= 1;
             row.counts.running += 1;
             if row.state == JobState::Queued {
@@ -146,6 +197,7 @@ impl Cluster {
     fn started(&mut self, id: AttemptId, at: Timestamp) {
         self.update_attempt(id, |attempt, task| {
             attempt.phase = AttemptPhase::Running { started_at: at };
+            attempt.coordinating.clear();
             task.state = TaskState::Running {
                 attempt: id,
                 started_at: at,
@@ -179,9 +231,12 @@ impl Cluster {
         let Some(task) = self.tasks.get_mut(&attempt.task) else {
             return;
         };
+        let before = task.state.clone();
         change(attempt, task);
+        let (task, after) = (task.id, task.state.clone());
         self.changes.mark(RowKey::Attempt(id));
-        self.changes.mark(RowKey::Task(task.id));
+        self.mark_task(task);
+        self.count_in_array(task, &before, &after);
     }
 
     fn attempt_ended(&mut self, id: AttemptId, outcome: &AttemptOutcome) {
@@ -194,7 +249,8 @@ impl Cluster {
             && task.last_attempt == Some(id)
         {
             task.exit_code = Some(*code);
-            self.changes.mark(RowKey::Task(task.id));
+            let task = task.id;
+            self.mark_task(task);
         }
         self.remove_when_released(id);
     }
@@ -207,9 +263,11 @@ impl Cluster {
             share.held = Held::Released;
         }
         self.changes.mark(RowKey::Attempt(id));
+        let job = attempt.task.job;
         if let Some(node) = self.nodes.get(&node) {
             self.floor.release(node, id);
         }
+        self.refresh_errands(job, node);
         self.remove_when_released(id);
     }
 
@@ -230,27 +288,52 @@ impl Cluster {
         self.retire_when_done(task.job);
     }
 
-    fn requeued(&mut self, id: TaskId, asked: bool) {
+    fn requeued(&mut self, id: TaskId, asked: bool, (retry, afresh): (bool, bool)) {
+        if self.is_array(id) {
+            return self.array_rest_requeued(id);
+        }
+        let row = self.row_with_spec(id);
+        let canceled = row.and_then(|row| row.array.as_ref()?.rest_canceled_at);
+        if canceled.is_some() {
+            self.materialise(id);
+        }
+        self.unpack(id);
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
         if task.state == TaskState::Queued {
             return;
         }
-        let from = Standing::of(&task.state);
-        *counter(&mut job.row.counts, &task.state) -= 1;
-        task.state = TaskState::Queued;
-        if !asked {
-            task.requeues += 1;
+        let from = Standing::of(task);
+        let counted = !id.number.is_per_node();
+        if counted {
+            *counter(&mut job.row.counts, &task.state) -= 1;
+            job.row.counts.queued += 1;
         }
-        job.row.counts.queued += 1;
-        self.changes.mark(RowKey::Task(id));
-        self.changes.mark(RowKey::Job(id.job));
+        let before = std::mem::replace(&mut task.state, TaskState::Queued);
+        match (retry, asked) {
+            (true, _) => task.retries += 1,
+            (false, false) => task.requeues += 1,
+            (false, true) => {}
+        }
+        if afresh {
+            (task.retries, task.requeues) = (0, 0);
+            task.exit_code = None;
+        }
+        self.mark_task(id);
+        if counted {
+            self.changes.mark(RowKey::Job(id.job));
+        }
+        self.count_in_array(id, &before, &TaskState::Queued);
         self.stands(id, from, Standing::Open);
         self.refresh(id);
     }
 
     fn task_ended(&mut self, id: TaskId, outcome: &TaskOutcome, at: Timestamp) {
+        if self.is_array(id) {
+            return self.array_rest_canceled(id, at);
+        }
+        self.materialise(id);
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
@@ -260,18 +343,28 @@ impl Cluster {
             TaskState::Stopping { started_at, .. } => *started_at,
             TaskState::Ended { .. } => return,
         };
-        *counter(&mut job.row.counts, &task.state) -= 1;
-        task.state = TaskState::Ended {
+        let state = TaskState::Ended {
             started_at,
             ended_at: at,
             outcome: outcome.clone(),
         };
-        *counter(&mut job.row.counts, &task.state) += 1;
-        let to = Standing::of(&task.state);
-        self.changes.mark(RowKey::Task(id));
-        self.changes.mark(RowKey::Job(id.job));
+        let before = std::mem::replace(&mut task.state, state.clone());
+        let to = Standing::of(task);
+        if !id.number.is_per_node() {
+            *counter(&mut job.row.counts, &before) -= 1;
+            *counter(&mut job.row.counts, &state) += 1;
+            self.changes.mark(RowKey::Job(id.job));
+        }
+        if id.number == TaskNumber::PREPARATION {
+            self.classify(id.job);
+        }
+        self.mark_task(id);
+        self.count_in_array(id, &before, &state);
         self.refresh(id);
         self.stands(id, Standing::Open, to);
+        if *outcome == TaskOutcome::Finished {
+            self.pack(id);
+        }
     }
 }
 

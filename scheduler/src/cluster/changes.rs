@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use proto::ids::JobId;
 use proto::stored::{Change, Row, RowKey};
 
 #[derive(Debug, Default)]
@@ -21,6 +22,16 @@ impl Changes {
         if let Some(last) = self.rows.get_mut(&row.key()) {
             *last = Some(Change::Put(row));
         }
+    }
+
+    /// A job and all its tasks leave memory and disk; what was to be stored of them is not.
+    pub(crate) fn delete_job(&mut self, job: JobId) {
+        self.rows.retain(|key, _| match key {
+            RowKey::Job(id) => *id != job,
+            RowKey::Task(task) | RowKey::Chunk(task, _) => task.job != job,
+            _ => true,
+        });
+        self.rows.insert(RowKey::Job(job), Some(Change::DeleteJob(job)));
     }
 
     /// All keys in order, with the last form of rows that have left memory.

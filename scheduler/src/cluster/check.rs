@@ -1,5 +1,7 @@
 //! What must hold between any two events, for tests and simulation.
 
+use proto::ids::TaskId;
+use proto::model::array::CHUNK;
 use proto::model::attempt::{AttemptPhase, Held};
 use proto::model::job::{JobState, TaskCounts};
 use proto::model::task::TaskState;
@@ -14,16 +16,27 @@ impl Cluster {
     /// The first disagreement, for people.
     pub fn check(&self) -> Result<(), String> {
         self.check_tasks()?;
+        for id in self.arrays.keys() {
+            self.check_array(*id)
+                .map_err(|reason| format!("array {id}: {reason}"))?;
+        }
         self.check_jobs()?;
         self.check_attempts()?;
+        self.check_errands()?;
         let rebuilt = self.rebuilt().map_err(|error| error.to_string())?;
         let same = [
             ("floor", self.floor == rebuilt.floor),
             ("queue", self.queue == rebuilt.queue),
+            ("arrays", self.arrays == rebuilt.arrays),
             ("names", self.names == rebuilt.names),
             ("users", self.users == rebuilt.users),
             ("limits", self.limits == rebuilt.limits),
             ("holds", self.holds == rebuilt.holds),
+            ("walls", self.walls == rebuilt.walls),
+            ("children", self.children == rebuilt.children),
+            ("deleting", self.deleting == rebuilt.deleting),
+            ("wakes", self.wakes == rebuilt.wakes),
+            ("errands", self.errands == rebuilt.errands),
             ("jobs", self.same_jobs(&rebuilt)),
             ("old submissions", self.old_submissions == rebuilt.old_submissions),
             ("classes", self.classes.jobs() == self.jobs.len()),
@@ -37,8 +50,11 @@ impl Cluster {
     /// Whether what is counted for each job is the same there.
     fn same_jobs(&self, other: &Self) -> bool {
         let same = |(id, job): (_, &Job)| {
-            let other = other.jobs.get(id);
-            other.is_some_and(|other| job.dependencies == other.dependencies && job.submissions == other.submissions)
+            other.jobs.get(id).is_some_and(|theirs| {
+                job.dependencies == theirs.dependencies
+                    && job.submissions == theirs.submissions
+                    && self.class(job.class) == other.class(theirs.class)
+            })
         };
         self.jobs.iter().all(same)
     }
@@ -65,11 +81,50 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether the counts of an array are those of its elements, and what has no row and is not packed is untouched, or
+    /// stored in whole chunks.
+    pub(super) fn check_array(&self, id: TaskId) -> Result<(), String> {
+        let row = self.tasks.get(&id);
+        let parts = row.and_then(|row| Some((row.array.as_ref()?, row.spec.sweep?, self.arrays.get(&id)?)));
+        let Some((state, sweep, array)) = parts else {
+            return Err("it has no row".to_owned());
+        };
+        let mut counts = TaskCounts::default();
+        for row in self.elements_of(id) {
+            *counter(&mut counts, &row.state) += 1;
+        }
+        if counts.finished > 0 {
+            return Err("elements that ended well have rows".to_owned());
+        }
+        let packed = u32::try_from(array.packed.len()).unwrap_or(u32::MAX);
+        let known = u64::from(counts.total()) + u64::from(packed) + u64::from(array.rest.left());
+        let whole: u64 = (0..array.rest.next().div_ceil(CHUNK))
+            .filter(|chunk| !self.chunk_in_memory(id, *chunk))
+            .map(|chunk| array.span(chunk))
+            .map(|(first, end)| u64::from(end - first))
+            .sum();
+        if known + whole != u64::from(sweep.count()) {
+            return Err(format!("{known} elements are known, and {whole} in whole chunks"));
+        }
+        counts.finished = packed + u32::try_from(whole).unwrap_or(u32::MAX);
+        match state.rest_canceled_at {
+            Some(_) => counts.canceled += array.rest.left(),
+            None => counts.queued += array.rest.left(),
+        }
+        if counts != state.counts || state.next != array.rest.next() {
+            return Err(format!("it says {state:?}, its elements are {counts:?}"));
+        }
+        Ok(())
+    }
+
     fn check_jobs(&self) -> Result<(), String> {
         for job in self.jobs.values() {
             let mut counts = TaskCounts::default();
-            for task in self.tasks_of(job.row.id) {
-                *counter(&mut counts, &task.state) += 1;
+            for task in self.tasks_of(job.row.id).filter(|row| self.is_stored_alone(row)) {
+                match &task.array {
+                    Some(state) => add(&mut counts, &state.counts),
+                    None => *counter(&mut counts, &task.state) += 1,
+                }
             }
             let id = job.row.id;
             if counts != job.row.counts {
@@ -79,7 +134,15 @@ impl Cluster {
                 ));
             }
             let live = counts.queued + counts.running;
-            let may_be_empty = job.row.state == JobState::Configuring || job.row.spec.run_until_canceled;
+            let errands = self.errands_of(id).filter(|row| !row.state.is_ended()).count();
+            if job.row.state.is_ended() && errands > 0 {
+                return Err(format!("job {id} is over, and {errands} of its own tasks are not"));
+            }
+            let ending = matches!(job.row.state, JobState::Canceling { .. }) && errands > 0;
+            let may_be_empty = job.row.state == JobState::Configuring
+                || job.row.spec.run_until_canceled
+                || ending
+                || (live == 0 && !self.services_kept(id).is_empty());
             if job.row.state.is_ended() && live > 0 || !job.row.state.is_ended() && live == 0 && !may_be_empty {
                 return Err(format!(
                     "job {id} is {:?} with {live} tasks that are not over",
@@ -127,4 +190,12 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+const fn add(sum: &mut TaskCounts, more: &TaskCounts) {
+    sum.queued += more.queued;
+    sum.running += more.running;
+    sum.finished += more.finished;
+    sum.failed += more.failed;
+    sum.canceled += more.canceled;
 }

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::ids::{GroupName, NodeName, PoolName};
+use proto::ids::{GroupName, NodeId, NodeName, PoolName};
 use proto::model::job::{GroupOperator, JobSpec, OrderBy, OrderKey, Span};
 use proto::model::node::NodeRow;
 use proto::model::why::Cause;
 
-/// Bytes of a MiB, the unit in which jobs bound the memory of their nodes.
-const MIB: u64 = 1 << 20;
+use super::MIB;
 
 /// Names a class for as long as a job of it is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +30,8 @@ pub(crate) struct Class {
     cores: Option<Span<u32>>,
     memory_mib: Option<Span<u64>>,
     order: Vec<OrderBy>,
+    /// Nodes where the preparation task of the job failed.
+    barred: BTreeSet<NodeId>,
 }
 
 impl Class {
@@ -43,6 +44,7 @@ impl Class {
             cores: spec.cores_per_node,
             memory_mib: spec.memory_per_node,
             order: spec.order_by.clone(),
+            barred: BTreeSet::new(),
         };
         if class.operator == GroupOperator::Uniform {
             let mut seen = BTreeSet::new();
@@ -57,6 +59,11 @@ impl Class {
         class.nodes.sort();
         class.nodes.dedup();
         class
+    }
+
+    /// The same, without nodes where the preparation task of the job failed.
+    pub(crate) fn without(self, barred: BTreeSet<NodeId>) -> Self {
+        Self { barred, ..self }
     }
 
     /// What keeps the node out of the class, whatever its state; none when nothing does.
@@ -79,7 +86,10 @@ impl Class {
             return Some(Cause::OtherGroup);
         }
         let requested = self.nodes.is_empty() || self.nodes.binary_search(&node.name).is_ok();
-        (!requested).then_some(Cause::NotRequested)
+        if !requested {
+            return Some(Cause::NotRequested);
+        }
+        self.barred.contains(&node.id).then_some(Cause::PreparationFailed)
     }
 
     /// Whether the node has more or less than the job allows. A node that never said what it has is of no size.
@@ -126,9 +136,12 @@ fn holds<T: PartialOrd>(span: Span<T>, value: T) -> bool {
     span.min.is_none_or(|min| value >= min) && span.max.is_none_or(|max| value <= max)
 }
 
-/// Whether a node is in a group; each pool is a group of its nodes too.
+/// Whether a node is in a group; each pool is a group of its nodes too, and so is each tag that nodes say of themselves.
 fn is_in(node: &NodeRow, group: &GroupName) -> bool {
-    node.pool.as_str().eq_ignore_ascii_case(group.as_str()) || node.groups.iter().any(|own| own == group)
+    let tags = || node.inventory.iter().flat_map(|inventory| &inventory.tags);
+    node.pool.as_str().eq_ignore_ascii_case(group.as_str())
+        || node.groups.iter().any(|own| own == group)
+        || tags().any(|tag| tag == group)
 }
 
 /// The classes of all jobs in memory.
@@ -140,9 +153,8 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// The class of a job that comes into memory.
-    pub(crate) fn enter(&mut self, spec: &JobSpec) -> ClassId {
-        let class = Class::of(spec);
+    /// The class of a job that comes into memory, or has other wishes or barred nodes now.
+    pub(crate) fn enter(&mut self, class: Class) -> ClassId {
         let id = *self.ids.entry(class.clone()).or_insert_with(|| {
             self.next += 1;
             ClassId(self.next)

@@ -1,11 +1,13 @@
 //! What is held on each node, and which nodes have something free, in the order of their names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proto::ids::{AttemptId, JobId, NodeId};
 use proto::model::node::NodeRow;
 
-use super::hindrance;
+use super::shape::Wares;
+use super::{MIB, hindrance};
 use crate::names::natural_key;
 
 /// Who holds or wants a part of a node.
@@ -18,10 +20,12 @@ pub(crate) struct Tenant {
     pub(crate) task_alone: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Hold {
     slots: u32,
     tenant: Tenant,
+    /// What is held beside slots.
+    wares: Option<Arc<Wares>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,9 +119,15 @@ impl Floor {
         }
     }
 
-    pub(crate) fn hold(&mut self, node: &NodeRow, attempt: AttemptId, slots: u32, tenant: Tenant) {
+    pub(crate) fn hold(
+        &mut self,
+        node: &NodeRow,
+        attempt: AttemptId,
+        slots: u32,
+        (tenant, wares): (Tenant, Option<Arc<Wares>>),
+    ) {
         if let Some(used) = self.uses.get_mut(&node.id)
-            && used.holds.insert(attempt, Hold { slots, tenant }).is_none()
+            && used.holds.insert(attempt, Hold { slots, tenant, wares }).is_none()
         {
             used.held += slots;
             if slots > 0 {
@@ -132,12 +142,12 @@ impl Floor {
             && let Some(hold) = used.holds.remove(&attempt)
         {
             used.held -= hold.slots;
-            self.let_go(node.id, hold);
+            self.let_go(node.id, &hold);
         }
         self.refresh(node);
     }
 
-    fn let_go(&mut self, node: NodeId, hold: Hold) {
+    fn let_go(&mut self, node: NodeId, hold: &Hold) {
         let Some(nodes) = self.jobs.get_mut(&hold.tenant.job) else {
             return;
         };
@@ -157,7 +167,7 @@ impl Floor {
         let Some(used) = self.uses.remove(&node) else { return };
         self.open.remove(&used.order);
         for hold in used.holds.into_values() {
-            self.let_go(node, hold);
+            self.let_go(node, &hold);
         }
     }
 
@@ -175,6 +185,26 @@ impl Floor {
     /// Slots of a node that nobody holds; none when it shrank below what is held.
     pub(crate) fn free(&self, node: &NodeRow) -> u32 {
         node.slots.saturating_sub(self.held(node.id))
+    }
+
+    /// What each attempt holds on a node: slots, who it is, and what is held beside slots.
+    pub(crate) fn holds(&self, node: NodeId) -> impl Iterator<Item = (AttemptId, u32, Tenant, Option<&Arc<Wares>>)> {
+        let holds = self.uses.get(&node).into_iter().flat_map(|used| &used.holds);
+        holds.map(|(attempt, hold)| (*attempt, hold.slots, hold.tenant, hold.wares.as_ref()))
+    }
+
+    /// What a node has beside slots that nobody holds.
+    pub(crate) fn free_wares(&self, node: &NodeRow) -> Wares {
+        let mut free = wares_of(node);
+        for wares in self.holds(node.id).filter_map(|(_, _, _, wares)| wares) {
+            wares.take_off(&mut free);
+        }
+        free
+    }
+
+    /// Jobs that hold slots, with the slots by node.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &BTreeMap<NodeId, u32>)> {
+        self.jobs.iter().map(|(job, nodes)| (*job, nodes))
     }
 
     pub(crate) fn occupancy(&self, node: NodeId) -> Occupancy {
@@ -195,6 +225,14 @@ impl Floor {
     pub(crate) fn open(&self) -> impl ExactSizeIterator<Item = NodeId> {
         self.open.values().copied()
     }
+}
+
+/// What a node has beside slots, all of it free; nothing before its first hello.
+pub(crate) fn wares_of(node: &NodeRow) -> Wares {
+    node.inventory.as_ref().map_or_else(Wares::default, |inventory| Wares {
+        memory_mib: inventory.memory_bytes / MIB,
+        resources: inventory.resources.clone(),
+    })
 }
 
 #[cfg(test)]

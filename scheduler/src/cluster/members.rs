@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proto::event::Event;
 use proto::ids::{GroupName, NodeId, NodeName, PoolName};
-use proto::model::node::{AdminState, Liveness, NodeRow};
-use proto::model::pool::{GroupRow, PoolRow};
+use proto::model::node::{AdminState, Deallocation, Liveness, NodeRow};
+use proto::model::pool::{Allocation, GroupRow, PoolRow, PoolSpec};
 use proto::stored::RowKey;
 use proto::units::Timestamp;
 
@@ -22,8 +22,15 @@ impl Cluster {
             } => {
                 let row = PoolRow {
                     name: pool.clone(),
-                    slots_per_node: *slots_per_node,
+                    spec: PoolSpec {
+                        slots_per_node: *slots_per_node,
+                        ..PoolSpec::default()
+                    },
                     created_at: *at,
+                    allocation: Allocation::default(),
+                    resize_error: None,
+                    start_job: None,
+                    deleting: false,
                 };
                 self.pools.insert(pool.clone(), row);
                 self.changes.mark(RowKey::Pool(pool.clone()));
@@ -118,10 +125,10 @@ impl Cluster {
                 at,
             } => {
                 let pool = self.nodes.get(node).and_then(|row| self.pools.get(&row.pool));
-                let slots_per_node = pool.and_then(|pool| pool.slots_per_node);
+                let slots_per_node = pool.and_then(|pool| pool.spec.slots_per_node);
                 self.update_node(*node, |row| {
                     row.boot = Some(*boot);
-                    row.inventory = Some(inventory.clone());
+                    row.inventory = Some((**inventory).clone());
                     row.peer = Some(*peer);
                     row.clock_ahead_ms = *clock_ahead_ms;
                     row.slots = slots_of(row, slots_per_node);
@@ -139,7 +146,10 @@ impl Cluster {
             Event::NodeLost { node, at } => {
                 self.update_node(*node, |row| row.liveness = Liveness::Lost { since: *at });
             }
-            Event::NodeSwitched { node, admin } => self.update_node(*node, |row| row.admin = *admin),
+            Event::NodeSwitched { node, admin, drain } => self.update_node(*node, |row| {
+                row.admin = *admin;
+                row.drain = *drain;
+            }),
             Event::NodeRenewed { node, certificate_ends } => {
                 self.update_node(*node, |row| row.certificate_ends = Some(*certificate_ends));
             }
@@ -157,7 +167,7 @@ impl Cluster {
         self.changes.mark(RowKey::Node(node));
     }
 
-    fn update_node(&mut self, node: NodeId, change: impl FnOnce(&mut NodeRow)) {
+    pub(super) fn update_node(&mut self, node: NodeId, change: impl FnOnce(&mut NodeRow)) {
         if let Some(row) = self.nodes.get_mut(&node) {
             change(row);
             self.floor.refresh(row);
@@ -182,5 +192,10 @@ fn new_node(id: NodeId, name: NodeName, pool: PoolName, at: Timestamp) -> NodeRo
         key: None,
         certificate_ends: None,
         clock_ahead_ms: None,
+        drain: Deallocation::default(),
+        start: None,
+        errand: None,
+        retained_until: None,
+        errand_refused: None,
     }
 }

@@ -4,43 +4,68 @@
 //! does and what [`Cluster::check`] compares with. Nothing here decides anything.
 
 mod apply;
+mod array;
 mod changes;
 mod check;
 mod class;
 mod dependency;
+mod errands;
+mod exit;
 mod floor;
 mod jobs;
+mod lifecycle;
 mod members;
+mod numbers;
+mod pools;
 mod queue;
+mod rest;
 mod restore;
+mod schedules;
+mod shape;
+mod starts;
+mod usage;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use proto::ids::{
-    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, Sequence, Step, SubmissionId, TaskId, TaskNumber,
+    AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, ScheduleName, Sequence, Step, SubmissionId, TaskId,
+    TaskNumber,
 };
 use proto::model::attempt::AttemptRow;
 use proto::model::job::JobRow;
-use proto::model::node::{AdminState, Liveness, NodeRow};
+use proto::model::node::{AdminState, Liveness, NodeRow, NodeStart, StartState};
 use proto::model::pool::{GroupRow, PoolRow};
-use proto::model::task::{DEFAULT_REQUEUES, TaskRow};
+use proto::model::schedule::ScheduleRow;
+use proto::model::task::{DEFAULT_REQUEUES, TaskKind, TaskOutcome, TaskRow, TaskState};
 use proto::model::why::Cause;
 use proto::stored::{Change, MetaRow, Row, SettingsRow, SubmissionRow, TokenRow};
 use proto::units::{Millis, Monotonic, Now, Timestamp};
 
 use crate::settings::Settings;
+use array::Array;
+pub use array::ElementPlace;
 use changes::Changes;
 use class::Classes;
-use dependency::Dependencies;
 
 pub(crate) use class::{Class, ClassId};
-pub(crate) use dependency::Standing;
-pub(crate) use floor::{Floor, Occupancy, Tenant};
-pub(crate) use queue::{Queue, Shape};
+pub(crate) use dependency::{Dependencies, Standing, depends};
+pub(crate) use errands::{coordination_of, errand_id, node_of};
+pub(crate) use exit::options_of;
+pub(crate) use floor::{Floor, Occupancy, Tenant, wares_of};
+pub(crate) use lifecycle::wall_of;
+pub(crate) use numbers::{MAX_MEMBERS, members_of};
+pub(crate) use queue::{Queue, WaitingJob};
 pub use restore::RestoreError;
+use schedules::Wakes;
+pub(crate) use shape::{Lack, Shape, Wares};
+pub(crate) use starts::start_task;
+pub(crate) use usage::{Held, Usage};
 use users::Users;
+
+/// Bytes of a MiB, the unit in which memory is asked for.
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// How many submissions of jobs that have left memory are remembered for repeats.
 pub(crate) const MAX_OLD_SUBMISSIONS: usize = 10_000;
@@ -54,12 +79,15 @@ pub struct Cluster {
     groups: BTreeMap<GroupName, GroupRow>,
     nodes: BTreeMap<NodeId, NodeRow>,
     jobs: BTreeMap<JobId, Job>,
+    /// Tasks, arrays, and those elements of arrays that somebody touched and that have not ended well.
     tasks: BTreeMap<TaskId, TaskRow>,
+    arrays: BTreeMap<TaskId, Array>,
     attempts: BTreeMap<AttemptId, AttemptRow>,
     submissions: BTreeMap<SubmissionId, SubmissionRow>,
     tokens: BTreeMap<String, TokenRow>,
     users: Users,
     settings_row: SettingsRow,
+    schedules: BTreeMap<ScheduleName, ScheduleRow>,
 
     names: BTreeMap<NodeName, NodeId>,
     floor: Floor,
@@ -69,6 +97,15 @@ pub struct Cluster {
     limits: BTreeSet<(Timestamp, JobId)>,
     /// Until when jobs are held.
     holds: BTreeSet<(Timestamp, JobId)>,
+    /// When jobs with a bound from their submission reach it.
+    walls: BTreeSet<(Timestamp, JobId)>,
+    /// Jobs that wait for others, behind those.
+    children: BTreeSet<(JobId, JobId)>,
+    /// Jobs that are to be taken away.
+    deleting: BTreeSet<JobId>,
+    wakes: Wakes,
+    /// Preparation and release tasks of all jobs, by their nodes.
+    errands: BTreeSet<(NodeId, TaskId)>,
     /// Submissions whose jobs have left memory, oldest first.
     old_submissions: BTreeSet<(JobId, SubmissionId)>,
 
@@ -103,17 +140,24 @@ impl Cluster {
             nodes: BTreeMap::new(),
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            arrays: BTreeMap::new(),
             attempts: BTreeMap::new(),
             submissions: BTreeMap::new(),
             tokens: BTreeMap::new(),
             users: Users::default(),
             settings_row: SettingsRow::default(),
+            schedules: BTreeMap::new(),
             names: BTreeMap::new(),
             floor: Floor::default(),
             queue: Queue::default(),
             classes: Classes::default(),
             limits: BTreeSet::new(),
             holds: BTreeSet::new(),
+            walls: BTreeSet::new(),
+            children: BTreeSet::new(),
+            deleting: BTreeSet::new(),
+            wakes: Wakes::default(),
+            errands: BTreeSet::new(),
             old_submissions: BTreeSet::new(),
             heard: BTreeMap::new(),
             clock: Now::default(),
@@ -156,7 +200,7 @@ impl Cluster {
         self.meta.next_job
     }
 
-    /// How many tasks there are that are not over with their job.
+    /// How many rows of tasks are in memory: an array is one, and each of its elements that has a row.
     #[must_use]
     pub fn live_tasks(&self) -> usize {
         self.tasks.len()
@@ -174,7 +218,10 @@ impl Cluster {
             self.heard.get(&node.id).map(|last| *last + span)
         });
         let of_jobs = self.limits.first().into_iter().chain(self.holds.first());
-        silent.chain(of_jobs.map(|(at, _)| self.monotonic(*at))).min()
+        let of_jobs = of_jobs.chain(self.walls.first()).map(|(at, _)| *at);
+        let on_the_wall = of_jobs.chain(self.wakes.first());
+        let on_the_wall = on_the_wall.map(|at| self.monotonic(at));
+        silent.chain(on_the_wall).chain(self.deadlines_of_pools()).min()
     }
 
     /// The clocks of this cluster.
@@ -200,20 +247,22 @@ impl Cluster {
         self.jobs.values().map(|job| &job.row)
     }
 
-    /// A task of such a job.
+    /// The row of a task of such a job: of an array, or of an element that somebody touched and that has not ended well.
+    /// For other elements see [`Self::task_or_untouched`].
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<&TaskRow> {
         self.tasks.get(&id)
     }
 
-    /// The tasks of one job, in order.
+    /// The rows of tasks of one job, in order: an array's before those of its elements. Without those that it has on each of
+    /// its nodes ([`Self::errands_of`]).
     pub fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &TaskRow> {
         self.tasks
-            .range(TaskId::first_of(job)..=TaskId::last_of(job))
+            .range(TaskId::first_of(job)..TaskId::new(job, TaskNumber::PREPARATION))
             .map(|(_, task)| task)
     }
 
-    /// Tasks of a job behind that one, in order, without looking at those before it.
+    /// Tasks of a job behind that one, in order, without looking at those before it. Those on each of its nodes come last.
     pub fn tasks_after(&self, job: JobId, after: TaskId) -> impl Iterator<Item = &TaskRow> {
         let from = (Bound::Excluded(after), Bound::Unbounded);
         self.tasks
@@ -279,12 +328,17 @@ impl Cluster {
             .chain(self.groups.values().cloned().map(Row::Group))
             .chain(self.nodes.values().map(|row| Row::Node(Box::new(row.clone()))))
             .chain(self.jobs().map(|row| Row::Job(Box::new(row.clone()))))
-            .chain(self.tasks.values().map(|row| Row::Task(Box::new(row.clone()))))
+            .chain(self.tasks.values().filter_map(|row| {
+                let alone = self.is_stored_alone(row);
+                alone.then(|| Row::Task(Box::new(row.clone())))
+            }))
+            .chain(self.arrays.keys().flat_map(|id| self.chunks_of(*id)).map(Row::Chunk))
             .chain(self.attempts.values().cloned().map(Row::Attempt))
             .chain(self.submissions.values().copied().map(Row::Submission))
             .chain(self.tokens.values().cloned().map(Row::Token))
             .chain(self.users.rows().map(|row| Row::User(Box::new(row.clone()))))
             .chain(std::iter::once(Row::Settings(Box::new(self.settings_row.clone()))))
+            .chain(self.schedules.values().map(|row| Row::Schedule(Box::new(row.clone()))))
     }
 }
 
@@ -342,6 +396,11 @@ impl Cluster {
         self.due(&self.limits, now)
     }
 
+    /// Jobs that have lasted as long as they may.
+    pub(crate) fn over_wall_clock(&self, now: Now) -> impl Iterator<Item = JobId> {
+        self.due(&self.walls, now)
+    }
+
     /// Whether nothing of a job may start before its moment has come.
     pub(crate) fn is_held(&self, job: &JobRow) -> bool {
         let until = job.spec.hold_until;
@@ -366,13 +425,41 @@ impl Cluster {
         self.jobs.get(&job).map(|job| &job.dependencies)
     }
 
-    /// The task, or all steps of the sweep, in order.
+    /// The row of the task, or of the array and all rows of its elements, in order.
     pub(crate) fn covered(&self, id: TaskId) -> impl Iterator<Item = &TaskRow> {
         let last = TaskId {
             step: id.step.or(Some(Step(u32::MAX))),
             ..id
         };
         self.tasks.range(id..=last).map(|(_, task)| task)
+    }
+
+    /// The services of a job of which nobody canceled an instance: they keep it from ending by itself. Looks at all tasks,
+    /// so only for a job of which all tasks are over.
+    pub(crate) fn services_kept(&self, job: JobId) -> BTreeSet<TaskNumber> {
+        let is_canceled = |task: &TaskRow| {
+            matches!(
+                task.state,
+                TaskState::Ended {
+                    outcome: TaskOutcome::Canceled,
+                    ..
+                }
+            )
+        };
+        // Of an array with a failure, only its own record says that the rest was canceled.
+        let is_canceled = |task: &TaskRow| {
+            let rest = task.array.as_ref().and_then(|array| array.rest_canceled_at);
+            rest.is_some() || is_canceled(task)
+        };
+        let (mut kept, mut canceled) = (BTreeSet::new(), BTreeSet::new());
+        for task in self.tasks_of(job).filter(|task| task.spec.kind == TaskKind::Service) {
+            kept.insert(task.id.number);
+            if is_canceled(task) {
+                canceled.insert(task.id.number);
+            }
+        }
+        kept.retain(|number| !canceled.contains(number));
+        kept
     }
 
     /// Whether a task may be started once more after failures that are not its own. Until it may not, its node ends it with
@@ -407,6 +494,8 @@ impl Cluster {
             RowKey::Submission(id) => self.submissions.get(id).copied().map(Row::Submission),
             RowKey::Token(hash) => self.tokens.get(hash).cloned().map(Row::Token),
             RowKey::User(name) => self.users.row(name).map(|row| Row::User(Box::new(row.clone()))),
+            RowKey::Chunk(array, chunk) => self.chunk_row(*array, *chunk).map(Row::Chunk),
+            RowKey::Schedule(name) => self.schedules.get(name).map(|row| Row::Schedule(Box::new(row.clone()))),
             RowKey::Settings => Some(Row::Settings(Box::new(self.settings_row.clone()))),
         };
         row.map_or(Change::Delete(key), Change::Put)
@@ -419,8 +508,26 @@ pub(crate) const fn hindrance(node: &NodeRow) -> Option<Cause> {
         (Liveness::Joined, _) => Some(Cause::NeverSeen),
         (Liveness::Lost { .. }, _) => Some(Cause::Lost),
         (Liveness::Suspect { .. }, _) => Some(Cause::Suspect),
+        (Liveness::Up { .. }, _) if node.errand.is_some() => Some(Cause::OnErrand),
         (Liveness::Up { .. }, AdminState::Offline) => Some(Cause::Offline),
         (Liveness::Up { .. }, AdminState::Draining) => Some(Cause::Draining),
-        (Liveness::Up { .. }, AdminState::Online) => None,
+        (Liveness::Up { .. }, AdminState::Online) => hindrance_of_start(node),
+    }
+}
+
+/// Whether the start task of its pool keeps a node from work.
+const fn hindrance_of_start(node: &NodeRow) -> Option<Cause> {
+    match &node.start {
+        Some(NodeStart {
+            state: StartState::Running,
+            wait_for_success: true,
+            ..
+        }) => Some(Cause::WaitingForStartTask),
+        Some(NodeStart {
+            state: StartState::Failed { .. },
+            wait_for_success: true,
+            ..
+        }) => Some(Cause::StartTaskFailed),
+        _ => None,
     }
 }

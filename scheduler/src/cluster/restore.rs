@@ -1,7 +1,7 @@
 //! A cluster from its stored rows. Only what is stored comes back: liveness counts anew, and a node that answered before
 //! has to say hello before it gets work.
 
-use proto::ids::{AttemptId, JobId, NodeId, NodeName, TaskId};
+use proto::ids::{AttemptId, JobId, NodeId, NodeName, ScheduleName, TaskId};
 use proto::model::attempt::{AttemptRow, Held};
 use proto::model::job::JobRow;
 use proto::model::node::{Liveness, NodeRow};
@@ -9,7 +9,7 @@ use proto::model::task::TaskRow;
 use proto::stored::{Row, RowKey};
 use proto::units::Now;
 
-use super::{Cluster, Shape, Tenant};
+use super::{Cluster, Shape, Tenant, Wares};
 use crate::settings::Settings;
 
 /// Why stored rows make no cluster. A head node must not start on such a store.
@@ -43,6 +43,14 @@ pub enum RestoreError {
         /// The name.
         name: NodeName,
     },
+    /// An array whose elements are not as its row says: a chunk is missing.
+    #[error("the row of array {array} does not fit its elements: {reason}")]
+    Array {
+        /// Which array.
+        array: TaskId,
+        /// What is wrong.
+        reason: String,
+    },
     /// A job whose counts are not those of its tasks.
     #[error("job {job} is stored with {counted} tasks, and {found} are stored")]
     TasksMissing {
@@ -56,21 +64,36 @@ pub enum RestoreError {
 }
 
 impl Cluster {
-    /// A cluster as it was stored: rows in any order, without jobs that are over and without their tasks. The time-outs of
-    /// silent nodes count from `now`.
+    /// A cluster as it was stored: rows in any order, without jobs that are over and without their tasks; but with those
+    /// that are over and still to be taken away ([`JobRow::deleting`]). The time-outs of silent nodes count from `now`.
     ///
     /// # Errors
     /// [`RestoreError`] when the rows contradict each other.
     pub fn restore(settings: Settings, rows: impl IntoIterator<Item = Row>, now: Now) -> Result<Self, RestoreError> {
         let mut cluster = Self::new(settings);
         cluster.clock = now;
-        for row in rows {
-            cluster.take_row(row)?;
-        }
+        cluster.take_rows(rows)?;
         cluster.find_contradictions()?;
         cluster.await_hellos(now);
         cluster.build_indexes();
         Ok(cluster)
+    }
+
+    /// Rows in any order; chunks of arrays after all others.
+    fn take_rows(&mut self, rows: impl IntoIterator<Item = Row>) -> Result<(), RestoreError> {
+        let mut chunks = Vec::new();
+        for row in rows {
+            match row {
+                Row::Chunk(chunk) => chunks.push(chunk),
+                row => self.take_row(row)?,
+            }
+        }
+        let heads: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter_map(|row| row.array.as_ref().map(|_| row.id))
+            .collect();
+        self.take_arrays(heads, chunks)
     }
 
     fn take_row(&mut self, row: Row) -> Result<(), RestoreError> {
@@ -91,6 +114,8 @@ impl Cluster {
             Row::Token(row) => drop(self.tokens.insert(row.hash.clone(), row)),
             Row::User(row) => self.users.put(*row),
             Row::Settings(row) => self.settings_row = *row,
+            Row::Chunk(_) => {}
+            Row::Schedule(row) => drop(self.schedules.insert(row.name.clone(), *row)),
         }
         Ok(())
     }
@@ -116,8 +141,12 @@ impl Cluster {
                 });
             }
         }
+        for array in self.arrays.keys().copied() {
+            self.check_array(array)
+                .map_err(|reason| RestoreError::Array { array, reason })?;
+        }
         for job in self.jobs() {
-            let (counted, found) = (job.counts.total(), self.tasks_of(job.id).count());
+            let (counted, found) = (job.counts.total(), self.tasks_counted(job.id));
             if counted as usize != found {
                 return Err(RestoreError::TasksMissing {
                     job: job.id,
@@ -127,6 +156,17 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// All tasks of a job, elements of arrays counted.
+    fn tasks_counted(&self, job: JobId) -> usize {
+        let alone = self.tasks_of(job).filter(|row| self.is_stored_alone(row));
+        alone
+            .map(|row| match (&row.array, row.spec.sweep) {
+                (Some(_), Some(sweep)) => sweep.count() as usize,
+                _ => 1,
+            })
+            .sum()
     }
 
     /// Nobody is connected after a restart: a node that answered before keeps its tasks and gets no new ones until its
@@ -154,11 +194,12 @@ impl Cluster {
             let tenant = tenant_of(
                 attempt,
                 self.jobs.get(&attempt.task.job).map(|job| &job.row),
-                self.tasks.get(&attempt.task),
+                self.row_with_spec(attempt.task),
             );
+            let wares = self.row_with_spec(attempt.task).and_then(|task| Wares::of(&task.spec));
             for share in attempt.shares.iter().filter(|share| share.held == Held::Yes) {
                 if let Some(node) = self.nodes.get(&share.node) {
-                    self.floor.hold(node, attempt.id, share.slots, tenant);
+                    self.floor.hold(node, attempt.id, share.slots, (tenant, wares.clone()));
                 }
             }
         }
@@ -167,11 +208,20 @@ impl Cluster {
             self.build_dependencies(job);
             self.index_deadlines(job);
         }
+        let schedules: Vec<ScheduleName> = self.schedules.keys().cloned().collect();
+        for schedule in schedules {
+            self.index_schedule(&schedule);
+        }
+        self.index_errands();
         for task in self.tasks.values() {
             if let Some(job) = self.jobs.get(&task.id.job)
                 && self.takes_turn(job, task)
             {
-                self.queue.insert(job.row.spec.priority, task.id, Shape::of(&task.spec));
+                let (priority, shape) = (job.row.spec.priority, Shape::of(&task.spec));
+                match self.arrays.get(&task.id) {
+                    Some(array) => self.queue.insert_rest(priority, task.id, shape, &array.rest),
+                    None => self.queue.insert(priority, task.id, shape),
+                }
             }
         }
         for submission in self.submissions.values() {
@@ -186,9 +236,7 @@ impl Cluster {
     /// A second cluster of the same rows, its indexes made anew.
     pub(super) fn rebuilt(&self) -> Result<Self, RestoreError> {
         let mut other = Self::new(self.settings);
-        for row in self.rows() {
-            other.take_row(row)?;
-        }
+        other.take_rows(self.rows())?;
         other.find_contradictions()?;
         other.build_indexes();
         Ok(other)
@@ -201,7 +249,7 @@ pub(super) fn tenant_of(attempt: &AttemptRow, job: Option<&JobRow>, task: Option
     Tenant {
         job: attempt.task.job,
         job_alone: job.is_none_or(|job| job.spec.exclusive),
-        task_alone: task.is_none_or(|task| task.spec.exclusive),
+        task_alone: !attempt.task.number.is_per_node() && task.is_none_or(|task| task.spec.exclusive),
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::{AttemptId, GroupName, NodeId, NodeName};
-use proto::model::attempt::AttemptPhase;
+use proto::ids::{AttemptId, GroupName, NodeName};
 use proto::model::job::JobRow;
-use proto::model::node::{AdminState, NodeRow};
-use proto::model::task::{Request, TaskOutcome};
+use proto::model::node::{AdminState, Deallocation, NodeErrand, NodeErrandKind, NodeRow};
 
+use super::duty::{Purpose, drain, stop_tasks, stronger};
 use super::ledger::Ledger;
 use crate::cluster::Cluster;
 use crate::input::Answer;
-use crate::refusal::{busy, counted, not_found, unknown, wrong_state};
+use crate::refusal::{busy, not_found, unknown, wrong_state};
 
 /// The most node groups of a cluster.
 pub(super) const MAX_GROUPS: usize = 1000;
@@ -25,87 +24,89 @@ pub(super) fn switch(
     ledger: &mut Ledger<'_>,
     names: &[NodeName],
     wanted: AdminState,
-    requeue: bool,
+    option: Deallocation,
 ) -> Result<Answer, Refusal> {
-    let requeue = requeue && wanted != AdminState::Online;
     let rows = if names.is_empty() {
         all(ledger.cluster)?
     } else {
         named(ledger.cluster, names)?
     };
-    let (mut notes, mut already) = (Vec::new(), Vec::new());
+    let mut told = Told::default();
     let mut stopped = BTreeSet::new();
     for row in &rows {
-        let back = if requeue {
-            put_back(ledger, row.id, &mut stopped)
-        } else {
-            0
-        };
-        if back > 0 {
-            let (tasks, go) = (counted(back, "task"), if back == 1 { "goes" } else { "go" });
-            notes.push(format!("node '{}': {tasks} {go} back into the queue", row.name));
+        match wanted {
+            AdminState::Online => switch_on(ledger, row, &mut told),
+            AdminState::Draining | AdminState::Offline => switch_off(ledger, row, option, &mut stopped, &mut told),
         }
-        if is_on_the_way(row.admin, wanted) {
-            if back == 0 {
-                already.push(format!("node '{}' is {} already", row.name, word(row.admin)));
-            }
-            continue;
-        }
-        let tasks = ledger.cluster.attempts_on(row.id).count();
-        let admin = match wanted {
-            AdminState::Online => AdminState::Online,
-            AdminState::Draining | AdminState::Offline if tasks > 0 => AdminState::Draining,
-            AdminState::Draining | AdminState::Offline => AdminState::Offline,
-        };
-        if admin == AdminState::Draining && tasks > back {
-            let tasks = counted(tasks - back, "task");
-            notes.push(format!(
-                "node '{}' finishes {tasks} and is offline then; it gets no new ones",
-                row.name
-            ));
-        }
-        ledger.push(Event::NodeSwitched { node: row.id, admin });
     }
-    if already.len() == rows.len() {
-        return Err(wrong_state(already.join("; "), "see 'node list'"));
+    if told.already.len() == rows.len() {
+        return Err(wrong_state(told.already.join("; "), "see 'node list'"));
     }
-    already.append(&mut notes);
-    Ok(Answer::Notes(already))
+    told.already.append(&mut told.notes);
+    Ok(Answer::Notes(told.already))
 }
 
-/// Stops what runs on a node and may run again, to wait in the queue; returns how many tasks that are. What somebody
-/// started on this very node stays: it could run nowhere else.
-fn put_back(ledger: &mut Ledger<'_>, node: NodeId, stopped: &mut BTreeSet<AttemptId>) -> usize {
-    let cluster = ledger.cluster;
-    let mut back = 0;
-    for attempt in cluster.attempts_on(node) {
-        let runs = matches!(attempt.phase, AttemptPhase::Granted | AttemptPhase::Running { .. });
-        let movable = cluster
-            .task(attempt.task)
-            .is_some_and(|task| task.spec.rerunnable && !matches!(task.spec.request, Request::Beside { .. }));
-        if !(runs && movable) {
-            continue;
-        }
-        back += 1;
-        if stopped.insert(attempt.id) {
-            ledger.push(Event::AttemptStopping {
-                attempt: attempt.id,
-                outcome: TaskOutcome::Canceled,
-                force: false,
-                again: true,
-            });
-        }
-    }
-    back
+/// What a switch says of nodes.
+#[derive(Default)]
+struct Told {
+    notes: Vec<String>,
+    /// Of those that it changes nothing for.
+    already: Vec<String>,
 }
 
-/// Whether the node is, or is on its way, where it is wanted.
-const fn is_on_the_way(admin: AdminState, wanted: AdminState) -> bool {
-    match (admin, wanted) {
-        (AdminState::Online, AdminState::Online) => true,
-        (AdminState::Online, _) | (_, AdminState::Online) => false,
-        (AdminState::Offline | AdminState::Draining, AdminState::Offline | AdminState::Draining) => true,
+fn switch_on(ledger: &mut Ledger<'_>, row: &NodeRow, told: &mut Told) {
+    let name = &row.name;
+    match row.errand {
+        Some(NodeErrand {
+            kind: NodeErrandKind::Leave,
+            ..
+        }) => told
+            .already
+            .push(format!("node '{name}' is to leave pool '{}'", row.pool)),
+        Some(NodeErrand { sent: true, .. }) => {
+            told.already.push(format!("node '{name}' starts anew, and was told so"));
+        }
+        Some(_) => {
+            ledger.set_errand(row, None, None);
+            ledger.switch_node(row, AdminState::Online, Deallocation::default());
+            told.notes.push(format!("node '{name}' does not start anew"));
+        }
+        None if row.admin == AdminState::Online => told.already.push(format!("node '{name}' is online already")),
+        None => ledger.switch_node(row, AdminState::Online, Deallocation::default()),
     }
+}
+
+fn switch_off(
+    ledger: &mut Ledger<'_>,
+    row: &NodeRow,
+    option: Deallocation,
+    stopped: &mut BTreeSet<AttemptId>,
+    told: &mut Told,
+) {
+    if row.errand.is_none() && (row.admin == AdminState::Online || is_stronger(row, option)) {
+        let mut notes = drain(ledger, row, option, Purpose::Offline, stopped);
+        return told.notes.append(&mut notes);
+    }
+    let (stops, _) = stop_tasks(ledger, row, option, Purpose::Offline, stopped);
+    let offline_after = row.errand.filter(|errand| errand.admin != AdminState::Offline);
+    if let Some(errand) = offline_after.filter(|errand| errand.kind != NodeErrandKind::Leave) {
+        let after = NodeErrand {
+            admin: AdminState::Offline,
+            ..errand
+        };
+        ledger.set_errand(row, Some(after), None);
+        told.notes
+            .push(format!("node '{}' is offline when it has started anew", row.name));
+    } else if stops.is_none() {
+        told.already
+            .push(format!("node '{}' is {} already", row.name, word(row.admin)));
+    }
+    told.notes.extend(stops);
+}
+
+/// Whether a node that drains is to do so faster.
+fn is_stronger(row: &NodeRow, option: Deallocation) -> bool {
+    row.admin == AdminState::Draining && stronger(row.drain, option) != row.drain
 }
 
 const fn word(admin: AdminState) -> &'static str {

@@ -4,12 +4,13 @@
 use proto::control::{Order, Report};
 use proto::event::Event;
 use proto::ids::{AttemptId, BootId, NodeId};
-use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
+use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
 use proto::model::task::AttemptOutcome;
 use proto::units::Timestamp;
 
 use super::ledger::Ledger;
-use crate::action::Action;
+use super::restart;
+use crate::action::{Action, begin_order};
 
 /// The most bytes of a reason that a node gives; it is stored with the task.
 const MAX_REASON_BYTES: usize = 2000;
@@ -22,7 +23,21 @@ pub(super) fn report(ledger: &mut Ledger<'_>, node: NodeId, boot: BootId, report
         Report::Started { attempt, at } => started(ledger, node, *attempt, *at),
         Report::Ended { attempt, outcome, at } => ended(ledger, node, *attempt, outcome, *at),
         Report::Released { attempt } => released(ledger, node, *attempt),
+        Report::Coordinated { attempt } => coordinated(ledger, node, *attempt),
+        Report::ErrandRefused { reason } => restart::refused(ledger, node, reason),
         Report::Unknown => {}
+    }
+}
+
+fn coordinated(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId) {
+    let Some(attempt) = held(ledger, node, id).filter(|attempt| attempt.phase == AttemptPhase::Granted) else {
+        return;
+    };
+    if attempt.coordinating.contains(&node) {
+        ledger.push(Event::Coordinated { attempt: id, node });
+    } else if let Some((node, order)) = begin_order(ledger.cluster, attempt) {
+        // It was told to begin, and may have forgotten all of it since.
+        ledger.act(Action::Order { node, order });
     }
 }
 
@@ -51,9 +66,17 @@ pub(super) fn adopt(ledger: &mut Ledger<'_>, attempt: &AttemptRow, at: Timestamp
 }
 
 fn ended(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, outcome: &AttemptOutcome, at: Timestamp) {
-    let Some(attempt) = held(ledger, node, id).filter(|attempt| attempt.primary() == Some(node)) else {
-        return;
-    };
+    let Some(attempt) = held(ledger, node, id) else { return };
+    let primary = attempt.primary() == Some(node);
+    if !primary {
+        // Until all nodes have coordinated, one that cannot ends it for all of them. Later only the primary has a say.
+        let stopping = matches!(attempt.phase, AttemptPhase::Stopping { .. });
+        match attempt.coordinating.is_empty() {
+            true => return,
+            false if stopping => return ledger.release(id, node),
+            false => {}
+        }
+    }
     let begun = match attempt.phase {
         AttemptPhase::Releasing => return ledger.release(id, node),
         AttemptPhase::Running { started_at }
@@ -67,7 +90,7 @@ fn ended(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, outcome: &Attempt
     let outcome = told(ledger, node, outcome);
     // The end of a short task may overtake its start.
     let never_started = matches!(outcome, AttemptOutcome::NotStarted { .. });
-    if attempt.phase == AttemptPhase::Granted && !never_started {
+    if primary && attempt.phase == AttemptPhase::Granted && !never_started {
         adopt(ledger, attempt, at);
     }
     ledger.end_attempt(attempt, outcome, at, |gone| gone == node);
@@ -96,11 +119,9 @@ pub(super) fn end_without(ledger: &mut Ledger<'_>, attempt: &AttemptRow, node: N
 /// The attempt, if the node still has a part in it.
 fn held<'a>(ledger: &Ledger<'a>, node: NodeId, id: AttemptId) -> Option<&'a AttemptRow> {
     let attempt = ledger.cluster.attempt(id)?;
-    attempt
-        .shares
-        .iter()
-        .any(|share| share.node == node && share.held == Held::Yes)
-        .then_some(attempt)
+    // What was not sent is known to nobody.
+    let holds = |share: &Share| share.node == node && share.held == Held::Yes;
+    (attempt.sent && attempt.shares.iter().any(holds)).then_some(attempt)
 }
 
 /// A node's words, bounded and naming the node.
@@ -123,7 +144,7 @@ fn told(ledger: &Ledger<'_>, node: NodeId, outcome: &AttemptOutcome) -> AttemptO
     outcome
 }
 
-fn shorten(reason: &mut String) {
+pub(super) fn shorten(reason: &mut String) {
     if reason.len() > MAX_REASON_BYTES {
         let end = (0..=MAX_REASON_BYTES)
             .rev()

@@ -8,6 +8,7 @@ use proto::model::job::{JobOutcome, JobState};
 use proto::model::owner::Caller;
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskState};
 
+use super::errand;
 use super::job::live_job;
 use super::ledger::{Fate, Ledger};
 use crate::input::Answer;
@@ -30,7 +31,8 @@ pub(super) fn cancel(
             "shorten it",
         ));
     }
-    let state = &live_job(ledger.cluster, caller, id)?.state;
+    let job = live_job(ledger.cluster, caller, id)?;
+    let state = &job.state;
     if matches!(state, JobState::Canceling { .. }) {
         return Ok(Answer::Notes(vec![cancel_again(ledger, id, force)]));
     }
@@ -39,6 +41,9 @@ pub(super) fn cancel(
         message: message.to_owned(),
     };
     let running = stop(ledger, id, outcome, &TaskOutcome::Canceled, force);
+    if force {
+        errand::skip(ledger, job);
+    }
     Ok(Answer::Notes(being_stopped(id, running)))
 }
 
@@ -49,6 +54,9 @@ fn cancel_again(ledger: &mut Ledger<'_>, id: JobId, force: bool) -> String {
         if let TaskState::Stopping { attempt, outcome, .. } = &task.state {
             hurried += usize::from(hurry(ledger, *attempt, outcome, force));
         }
+    }
+    if let Some(job) = ledger.cluster.job(id).filter(|_| force) {
+        hurried += errand::skip(ledger, job);
     }
     if hurried == 0 {
         format!("job {id} is being canceled already")
@@ -80,13 +88,9 @@ pub(super) fn enforce_limits(ledger: &mut Ledger<'_>) {
 pub(super) fn end_holds(ledger: &mut Ledger<'_>) {
     for id in ledger.cluster.over_hold(ledger.now) {
         let Some(job) = ledger.cluster.job(id) else { continue };
-        let mut spec = job.spec.clone();
+        let mut spec = ledger.wishes(job).clone();
         spec.hold_until = None;
-        ledger.push(Event::JobModified {
-            job: id,
-            spec: Box::new(spec),
-            progress: job.progress.clone(),
-        });
+        ledger.modify_job(job, spec, job.progress.clone());
     }
 }
 
@@ -111,7 +115,7 @@ pub(super) fn finish(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId, messag
                 format!("see 'job view {id}'"),
             ));
         }
-        JobState::Queued | JobState::Running { .. } | JobState::Ended { .. } => {}
+        JobState::Queued | JobState::Running { .. } | JobState::Disabled { .. } | JobState::Ended { .. } => {}
     }
     let running = stop(ledger, id, JobOutcome::Finished, &TaskOutcome::Finished, false);
     Ok(Answer::Notes(being_stopped(id, running)))

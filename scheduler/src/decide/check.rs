@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use proto::client::Refusal;
+use proto::ids::GroupName;
 use proto::model::job::{Env, JobKind, JobSpec, Span};
 use proto::model::owner::{Caller, Role};
 use proto::model::task::{MAX_COMMAND_BYTES, MAX_SCRIPT_BYTES, Request, TaskSpec};
 
 use super::admin::{unknown_group, unknown_node};
+use super::check_task::check_wishes;
+use super::manager::check_own_tasks;
 use crate::cluster::Cluster;
 use crate::refusal::{invalid, not_found, unknown};
 
@@ -40,6 +43,10 @@ pub(super) fn check_job(caller: &Caller, cluster: &Cluster, job: &JobSpec) -> Re
     check_span("cores per node", job.cores_per_node)?;
     check_span("memory per node", job.memory_per_node)?;
     check_units(job)?;
+    if job.max_parallel_tasks == Some(0) {
+        return Err(invalid("0 tasks at a time are asked for", "ask for at least 1"));
+    }
+    check_own_tasks(cluster, caller, job)?;
     check_env(&job.env)?;
     if let Some(pool) = job.pool.as_ref().filter(|pool| cluster.pool(pool).is_none()) {
         return Err(unknown(
@@ -57,7 +64,7 @@ pub(super) fn check_job(caller: &Caller, cluster: &Cluster, job: &JobSpec) -> Re
             .any(|pool| pool.name.as_str().eq_ignore_ascii_case(name))
     };
     for group in &job.node_groups {
-        if cluster.group(group).is_none() && !is_pool(group.as_str()) {
+        if cluster.group(group).is_none() && !is_pool(group.as_str()) && !is_tag(cluster, group) {
             return Err(unknown_group(cluster, group));
         }
     }
@@ -69,6 +76,14 @@ pub(super) fn check_job(caller: &Caller, cluster: &Cluster, job: &JobSpec) -> Re
         Some(name) => Err(unknown_node(cluster, name)),
         None => Ok(()),
     }
+}
+
+/// Whether a node describes itself by that word; a job may ask for one as for a group.
+fn is_tag(cluster: &Cluster, group: &GroupName) -> bool {
+    let inventories = cluster.nodes().filter_map(|row| row.inventory.as_ref());
+    inventories
+        .flat_map(|inventory| &inventory.tags)
+        .any(|tag| tag == group)
 }
 
 fn check_span<T: PartialOrd + std::fmt::Display>(what: &str, span: Option<Span<T>>) -> Result<(), Refusal> {
@@ -133,7 +148,9 @@ pub(super) fn check_task(cluster: &Cluster, caller: &Caller, job: &JobSpec, task
     check_interactive(task)?;
     check_names(task)?;
     check_request(caller, job, task)?;
-    check_node(cluster, task)
+    check_wishes(cluster, job, task)?;
+    check_node(cluster, task)?;
+    super::shape::check_shape(cluster, job, task)
 }
 
 fn check_script(task: &TaskSpec) -> Result<(), Refusal> {
@@ -193,7 +210,7 @@ fn check_names(task: &TaskSpec) -> Result<(), Refusal> {
     }
 }
 
-fn check_command(command: &[String]) -> Result<(), Refusal> {
+pub(super) fn check_command(command: &[String]) -> Result<(), Refusal> {
     if command.first().is_none_or(String::is_empty) {
         return Err(invalid("the command is empty", "give a command: job submit COMMAND"));
     }
@@ -223,10 +240,22 @@ fn check_request(caller: &Caller, job: &JobSpec, task: &TaskSpec) -> Result<(), 
                 "use clusrun for commands on named nodes, or job submit for work",
             ));
         }
+        JobKind::Start => {
+            return Err(invalid(
+                "a start task is asked for as a job",
+                "give it to a pool: pool set NAME --start-task COMMAND",
+            ));
+        }
         JobKind::Batch if beside => {
             return Err(invalid(
                 "a place beside the queue is asked for in a job of the queue",
                 "ask for cores, sockets or nodes, or use clusrun",
+            ));
+        }
+        JobKind::Admin if task.sweep.is_some() => {
+            return Err(invalid(
+                "a sweep is asked for beside the queue",
+                "submit it as work, or run the command once",
             ));
         }
         JobKind::Admin => return super::require(caller, Role::Operator, "run commands beside the queue"),
@@ -327,7 +356,7 @@ pub(super) fn check_text(what: &str, text: &str, most: usize) -> Result<(), Refu
     Ok(())
 }
 
-fn check_length(what: &str, count: usize, most: usize) -> Result<(), Refusal> {
+pub(super) fn check_length(what: &str, count: usize, most: usize) -> Result<(), Refusal> {
     if count > most {
         return Err(invalid(
             format!("{count} {what} are named, and {most} are the most"),

@@ -1,17 +1,23 @@
-//! What follows from the ends of tasks for other tasks of their jobs: those that can never run are canceled, and a job that
-//! is to fail with its first failure does. Decided once, when everything else of a decision is known.
-
-use std::collections::BTreeSet;
+//! What follows from the ends of tasks for other tasks of their jobs, and for the jobs: tasks that can never run are
+//! canceled, a job that is to fail with its first failure does, and exit conditions disable or terminate their job. Decided
+//! once, when everything else of a decision is known.
 
 use proto::ids::TaskId;
 use proto::model::job::JobOutcome;
-use proto::model::task::{TaskOutcome, TaskState};
+use proto::model::task::TaskOutcome;
 
 use super::cancel::stop;
-use super::ledger::Ledger;
+use super::depend::{Dependents, awaits};
+use super::ledger::{ExitAction, Ledger};
+use super::lifecycle::{disable_by_rule, terminate_by_rule};
+use crate::cluster::depends;
+
+/// Azure Batch's `terminateReason` of a job that the exit of a task terminates.
+const TASK_FAILED: &str = "TaskFailed";
 
 pub(super) fn follow(ledger: &mut Ledger<'_>) {
     fail_fast(ledger);
+    act_on_exits(ledger);
     let spoiled: Vec<TaskId> = ledger.spoiled().collect();
     cancel_dependents(ledger, spoiled);
     let again: Vec<TaskId> = ledger.again().collect();
@@ -29,30 +35,31 @@ fn fail_fast(ledger: &mut Ledger<'_>) {
     }
 }
 
-/// Ends the tasks that wait for those that did not end well, those that wait for them, and so on. Each name is looked at
-/// once, however many tasks have it.
+/// After the first failure has ended its job: that is the harder wish.
+fn act_on_exits(ledger: &mut Ledger<'_>) {
+    for (id, action) in ledger.exit_actions() {
+        match action {
+            ExitAction::Terminate => terminate_by_rule(ledger, id, TASK_FAILED),
+            ExitAction::Disable => disable_by_rule(ledger, id),
+        }
+    }
+}
+
+/// Ends the tasks that wait for those that did not end well, those that wait for them, and so on.
 pub(super) fn cancel_dependents(ledger: &mut Ledger<'_>, mut spoiled: Vec<TaskId>) {
     let cluster = ledger.cluster;
-    let mut seen = BTreeSet::new();
+    let mut dependents = Dependents::default();
     while let Some(task) = spoiled.pop() {
-        let (Some(job), Some(row), Some(dependencies)) = (
-            cluster.job(task.job),
-            cluster.task(task),
-            cluster.dependencies(task.job),
-        ) else {
-            continue;
-        };
-        let whatever = ledger.wishes(job).run_dependents_of_failed;
-        if dependencies.is_empty() || whatever || !seen.insert((task.job, &row.spec.name)) {
+        let Some(job) = cluster.job(task.job) else { continue };
+        if ledger.wishes(job).run_dependents_of_failed {
             continue;
         }
-        for dependent in dependencies.dependents(&row.spec.name) {
-            let waits = cluster
-                .task(dependent)
-                .is_some_and(|row| row.state == TaskState::Queued);
-            if waits && !ledger.is_over(dependent) {
-                ledger.end_task(dependent, TaskOutcome::Canceled, ledger.now.wall);
-                spoiled.push(dependent);
+        let all = dependents.of(cluster, task).into_iter();
+        // Of an array, its rest and the elements that wait again.
+        for dependent in all.flat_map(|dependent| cluster.covered(dependent)) {
+            if cluster.waits(dependent) && !ledger.is_over(dependent.id) {
+                ledger.end_task(dependent.id, TaskOutcome::Canceled, ledger.now.wall);
+                spoiled.push(dependent.id);
             }
         }
     }
@@ -69,12 +76,12 @@ fn is_stuck(ledger: &Ledger<'_>, task: TaskId) -> bool {
         return false;
     };
     let spoiled_here = || {
-        let names = ledger.spoiled().filter(|other| other.job == task.job);
-        names
-            .filter_map(|other| cluster.task(other))
-            .any(|other| row.spec.depends_on.contains(&other.spec.name))
+        let others = ledger.spoiled().filter(|other| other.job == task.job);
+        others
+            .filter_map(|other| Some((other, cluster.spec_of(other)?)))
+            .any(|(other, spec)| awaits(&row.spec, other, spec))
     };
-    !row.spec.depends_on.is_empty()
+    depends(&row.spec)
         && !ledger.wishes(job).run_dependents_of_failed
         && (dependencies.broken(&row.spec).is_some() || spoiled_here())
 }

@@ -3,13 +3,13 @@
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::{JobId, TaskId};
-use proto::model::job::{JobOutcome, JobRow, JobState};
+use proto::ids::{JobId, PoolName, TaskId};
+use proto::model::job::{JobKind, JobOutcome, JobRow, JobState};
 use proto::model::owner::Caller;
 use proto::model::task::TaskRow;
 use proto::units::Timestamp;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Standing};
 use crate::input::StoredJob;
 use crate::refusal::{forbidden, not_found, wrong_state};
 
@@ -17,6 +17,7 @@ use crate::refusal::{forbidden, not_found, wrong_state};
 pub(super) fn live_job<'a>(cluster: &'a Cluster, caller: &Caller, id: JobId) -> Result<&'a JobRow, Refusal> {
     match cluster.job(id) {
         Some(job) if !caller.may_touch(&job.owner) => Err(unknown_job(id)),
+        Some(job) if job.spec.kind == JobKind::Start => Err(of_a_pool(job)),
         Some(job) if !job.state.is_ended() => Ok(job),
         None if id >= cluster.meta().next_job => Err(unknown_job(id)),
         Some(_) | None => Err(wrong_state(
@@ -41,6 +42,26 @@ pub(super) fn may_act_as_owner(caller: &Caller, job: &JobRow, what: &str) -> Res
     ))
 }
 
+/// A job that stands for the start task of a pool goes with that. One that did is like any that is over.
+pub(super) fn refuse_of_a_pool(job: &JobRow) -> Result<(), Refusal> {
+    if job.spec.kind == JobKind::Start && !job.state.is_ended() {
+        return Err(of_a_pool(job));
+    }
+    Ok(())
+}
+
+/// A job that stands for the start task of a pool is the pool's.
+fn of_a_pool(job: &JobRow) -> Refusal {
+    let pool = job.spec.pool.as_ref().map_or("NAME", PoolName::as_str);
+    wrong_state(
+        format!("job {} stands for the start task of pool '{pool}'", job.id),
+        format!(
+            "change or remove it: pool set {pool} --start-task COMMAND|none, or pool delete {pool}; run it anew: node \
+             reboot NAME"
+        ),
+    )
+}
+
 pub(super) fn unknown_job(id: JobId) -> Refusal {
     not_found(format!("there is no job {id}, or it is not yours"), "see 'job list'")
 }
@@ -49,8 +70,10 @@ pub(super) fn unknown_job(id: JobId) -> Refusal {
 pub(super) struct Found<'a> {
     pub(super) job: &'a JobRow,
     cluster: &'a Cluster,
-    /// The tasks, when they are not in memory.
-    stored: Option<&'a [TaskRow]>,
+    /// The job and its tasks, when they are not in memory, laid out as they would be there.
+    shelf: Option<Box<Cluster>>,
+    /// Its tasks on each of its nodes, when it is not in memory.
+    errands: Vec<TaskRow>,
 }
 
 impl<'a> Found<'a> {
@@ -64,37 +87,58 @@ impl<'a> Found<'a> {
         let stored = stored.filter(|stored| cluster.job(id).is_none() && stored.job.id == id);
         let job = cluster.job(id).or_else(|| stored.map(|stored| &stored.job));
         let job = job.filter(|job| caller.may_touch(&job.owner));
+        let job = job.ok_or_else(|| unknown_job(id))?;
+        if job.spec.kind == JobKind::Start {
+            return Err(of_a_pool(job));
+        }
         Ok(Self {
-            job: job.ok_or_else(|| unknown_job(id))?,
+            job,
             cluster,
-            stored: stored.map(|stored| stored.tasks.as_slice()),
+            shelf: stored.map(|stored| Box::new(cluster.shelf(stored))),
+            errands: stored
+                .into_iter()
+                .flat_map(|stored| &stored.tasks)
+                .filter(|row| row.id.number.is_per_node())
+                .cloned()
+                .collect(),
         })
     }
 
-    /// In order.
-    pub(super) fn tasks(&self) -> Box<dyn Iterator<Item = &'a TaskRow> + 'a> {
-        match self.stored {
-            Some(tasks) => Box::new(tasks.iter()),
-            None => Box::new(self.cluster.tasks_of(self.job.id)),
-        }
+    /// What holds the job's rows: of other jobs nothing may be asked here.
+    pub(super) fn rows(&self) -> &Cluster {
+        self.shelf.as_deref().unwrap_or(self.cluster)
     }
 
-    /// The task, or all steps of the sweep, in order.
-    pub(super) fn covered(&self, id: TaskId) -> Box<dyn Iterator<Item = &'a TaskRow> + 'a> {
-        match self.stored {
-            Some(tasks) => {
-                let from = tasks.partition_point(|task| task.id < id);
-                Box::new(tasks[from..].iter().take_while(move |task| id.covers(task.id)))
-            }
-            None => Box::new(self.cluster.covered(id)),
-        }
+    /// Its rows in order: each array's before those of its elements.
+    pub(super) fn tasks(&self) -> Box<dyn Iterator<Item = &TaskRow> + '_> {
+        Box::new(self.rows().tasks_of(self.job.id))
+    }
+
+    /// The row of the task, or of the array and all rows of its elements, in order.
+    pub(super) fn covered(&self, id: TaskId) -> Box<dyn Iterator<Item = &TaskRow> + '_> {
+        Box::new(self.rows().covered(id))
+    }
+
+    /// Tasks that failed or were canceled; of an array whose rest was canceled at once, its own row.
+    pub(super) fn bad(&self) -> impl Iterator<Item = &TaskRow> {
+        self.tasks().filter(|row| match &row.array {
+            Some(state) => state.rest_canceled_at.is_some() && self.rows().untouched_of(row.id) > 0,
+            None => Standing::of(row) == Standing::Bad,
+        })
     }
 
     /// Brings a job that is over back into memory; none when it is not over.
     pub(super) fn revived(&self, counted: bool, at: Timestamp) -> Option<Event> {
         self.job.state.is_ended().then(|| Event::JobRevived {
             job: Box::new(self.job.clone()),
-            tasks: self.tasks().cloned().collect(),
+            tasks: self
+                .tasks()
+                .filter(|row| self.rows().element(row.id).is_none())
+                // Those on its nodes too: they are forgotten.
+                .chain(&self.errands)
+                .cloned()
+                .collect(),
+            chunks: self.rows().chunks_of_job(self.job.id).collect(),
             counted,
             at,
         })
@@ -104,6 +148,7 @@ impl<'a> Found<'a> {
     pub(super) fn may_go_on(&self) -> Result<(), Refusal> {
         let id = self.job.id;
         match &self.job.state {
+            _ if self.job.deleting => Err(wrong_state(format!("job {id} is being deleted"), "make a new one")),
             JobState::Canceling { .. } => Err(wrong_state(
                 format!("job {id} is being ended"),
                 format!("wait until it is over, then type it again: job wait {id}"),

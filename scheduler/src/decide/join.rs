@@ -2,14 +2,16 @@
 
 use proto::client::Refusal;
 use proto::event::Event;
-use proto::ids::{KeyHash, NodeId, NodeName};
-use proto::model::node::Liveness;
+use proto::ids::{KeyHash, NodeId, NodeName, PoolName};
+use proto::model::node::{Liveness, NodeRow};
 use proto::stored::TokenRow;
 use proto::units::Timestamp;
 
 use super::admin::{MAX_GROUPS, MAX_POOLS, add_missing_groups};
 use super::ledger::Ledger;
 use super::liveness::certified;
+use super::pool::refuse_deleting;
+use super::start_task;
 use crate::input::Answer;
 use crate::refusal::{busy, counted, forbidden, invalid, wrong_state};
 
@@ -51,7 +53,9 @@ pub(super) fn make_token(ledger: &mut Ledger<'_>, token: &TokenRow) -> Result<An
             "use one of them, or wait until they end",
         ));
     }
-    let new_pool = ledger.cluster.pool(&token.pool).is_none();
+    let pool = ledger.cluster.pool(&token.pool);
+    pool.map_or(Ok(()), refuse_deleting)?;
+    let new_pool = pool.is_none();
     if new_pool && ledger.cluster.pools().count() >= MAX_POOLS {
         return Err(busy(
             format!("there are {MAX_POOLS} pools already"),
@@ -129,6 +133,11 @@ pub(super) fn join(
     add_missing_groups(ledger, &token.groups);
     ledger.push(Event::TokenUsed { hash: hash.to_owned() });
     let (pool, groups) = (token.pool.clone(), token.groups.clone());
+    if let Some(row) = known {
+        leave_old_life(ledger, row, &pool);
+    }
+    ledger.nodes.joined.insert(node, pool.clone());
+    ledger.nodes.pools_touched.insert(pool.clone());
     let joined = Event::NodeJoined {
         node,
         name: name.clone(),
@@ -140,6 +149,18 @@ pub(super) fn join(
     };
     ledger.push(joined);
     Ok(Answer::Joined { node, pool, groups })
+}
+
+/// A node that joins again is to stay, and has nothing to do any more with a pool that it is not in.
+fn leave_old_life(ledger: &mut Ledger<'_>, row: &NodeRow, pool: &PoolName) {
+    if ledger.duty(row).leaves() {
+        ledger.end_errand(row, None);
+    }
+    if row.pool != *pool {
+        ledger.nodes.pools_touched.insert(row.pool.clone());
+        start_task::forget(ledger, row, "joined another pool");
+        start_task::at_move(ledger, row, pool);
+    }
 }
 
 /// A new certificate for the key that a node has, in time or after the old one has expired.

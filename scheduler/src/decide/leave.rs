@@ -2,15 +2,16 @@
 //! no more; what they held counts as lost, on the administrator's word.
 
 use proto::client::Refusal;
-use proto::event::Event;
 use proto::ids::{NodeId, NodeName, TaskId};
 use proto::model::job::{JobKind, JobState};
 use proto::model::node::NodeRow;
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskRow};
 
 use super::admin::named;
+use super::errand;
 use super::ledger::Ledger;
 use super::liveness::lose;
+use super::{pool, start_task};
 use crate::input::Answer;
 use crate::refusal::{counted, invalid, wrong_state};
 
@@ -46,14 +47,22 @@ pub(super) fn remove(ledger: &mut Ledger<'_>, names: &[NodeName], force: bool) -
         for attempt in cluster.attempts_on(row.id) {
             lose(ledger, attempt, row.id, REASON);
         }
-        give_up_waiting(ledger, row.id);
         if tasks > 0 {
             let (tasks, count) = (counted(tasks, "task"), if tasks == 1 { "counts" } else { "count" });
             notes.push(format!("node '{}' held {tasks}, which {count} as lost", row.name));
         }
-        ledger.push(Event::NodeRemoved { node: row.id });
+        take_out(ledger, row);
+        pool::shrink(ledger, &row.pool);
     }
     Ok(Answer::Notes(notes))
+}
+
+/// A node that holds nothing any more, after what is decided so far, is no longer part of the cluster.
+pub(super) fn take_out(ledger: &mut Ledger<'_>, row: &NodeRow) {
+    give_up_waiting(ledger, row.id);
+    errand::node_removed(ledger, row.id, REASON);
+    start_task::forget(ledger, row, REASON);
+    ledger.remove_node(row);
 }
 
 /// Commands that are for this very node would wait for it for ever, in the queue or before it. Those of a job in

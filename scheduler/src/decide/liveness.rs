@@ -13,7 +13,9 @@ use proto::model::task::{AttemptOutcome, TaskState};
 use proto::units::Timestamp;
 
 use super::attempt::{adopt, end_without};
+use super::errand;
 use super::ledger::Ledger;
+use super::{restart, start_task};
 use crate::action::Action;
 use crate::cluster::Cluster;
 use crate::refusal::{forbidden, invalid, not_found};
@@ -40,7 +42,7 @@ pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, key: KeyHash, hello: 
         ledger.push(Event::NodeUp {
             node,
             boot: hello.boot,
-            inventory: hello.inventory.clone(),
+            inventory: Box::new(hello.inventory.clone()),
             peer: hello.peer,
             clock_ahead_ms,
             at: ledger.now.wall,
@@ -54,7 +56,9 @@ pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, key: KeyHash, hello: 
             .find(|held| held.attempt == attempt.id)
             .map(|held| &held.state);
         match (held, attempt.phase) {
-            (Some(HeldState::Running { started_at }), AttemptPhase::Granted) if attempt.primary() == Some(node) => {
+            (Some(HeldState::Running { started_at }), AttemptPhase::Granted)
+                if attempt.primary() == Some(node) && attempt.sent =>
+            {
                 adopt(ledger, attempt, *started_at);
             }
             // What it still knows goes on, or its report is on the way.
@@ -65,6 +69,12 @@ pub(super) fn hello(ledger: &mut Ledger<'_>, node: NodeId, key: KeyHash, hello: 
             (None, _) => {}
         }
     }
+    ledger.answers(node, true);
+    if reborn {
+        restart::reborn(ledger, row);
+        errand::node_reborn(ledger, node);
+    }
+    start_task::at_hello(ledger, row, hello.boot);
     Ok(())
 }
 
@@ -101,6 +111,9 @@ pub(super) fn certified<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash) -> 
     Ok(row)
 }
 
+/// The most countable resources of a node, and the most tags.
+const MAX_LABELS: usize = 64;
+
 fn is_bounded(inventory: &Inventory) -> bool {
     let texts = [
         &inventory.hostname,
@@ -112,6 +125,8 @@ fn is_bounded(inventory: &Inventory) -> bool {
     texts.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
         && inventory.addresses.len() <= MAX_ADDRESSES
         && inventory.core_ids.len() <= MAX_CORES as usize
+        && inventory.resources.len() <= MAX_LABELS
+        && inventory.tags.len() <= MAX_LABELS
 }
 
 fn checked<'a>(ledger: &Ledger<'a>, node: NodeId, key: KeyHash, hello: &Hello) -> Result<&'a NodeRow, Refusal> {
@@ -216,6 +231,7 @@ pub(super) fn tick(ledger: &mut Ledger<'_>) {
         let (node, at) = (row.id, ledger.now.wall);
         if silence >= settings.lost_after {
             ledger.push(Event::NodeLost { node, at });
+            ledger.answers(node, false);
             let reason = format!("did not answer for {}", settings.lost_after);
             let cluster = ledger.cluster;
             for attempt in cluster
@@ -224,6 +240,7 @@ pub(super) fn tick(ledger: &mut Ledger<'_>) {
             {
                 lose(ledger, attempt, node, &reason);
             }
+            errand::node_lost(ledger, node, &reason);
         } else if up && silence >= settings.suspect_after {
             ledger.push(Event::NodeSuspected { node, at });
         }

@@ -5,16 +5,29 @@ mod admin;
 mod attempt;
 mod cancel;
 mod check;
+mod check_task;
 mod consequence;
 mod depend;
+mod duty;
+mod errand;
 mod job;
 mod join;
 mod leave;
 mod ledger;
+mod lifecycle;
+mod limits;
 mod liveness;
+mod manager;
 mod modify;
+mod parents;
+mod pool;
 mod requeue;
+mod restart;
+mod schedule;
+mod service;
 mod settings;
+mod shape;
+mod start_task;
 mod submit;
 mod task;
 mod users;
@@ -27,6 +40,7 @@ use crate::cluster::Cluster;
 use crate::input::{Answer, Decision, Input};
 use crate::refusal::forbidden;
 use ledger::Ledger;
+pub use parents::parent_is_met;
 pub(crate) use submit::check_submission;
 
 /// What follows from an input. Repeating an input that was decided and applied gives no further events.
@@ -52,11 +66,55 @@ pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Re
             caller,
             nodes,
             admin,
-            requeue,
+            option,
         } => {
             require(caller, Role::Operator, "switch nodes on and off")?;
-            admin::switch(&mut ledger, nodes, *admin, *requeue)?
+            admin::switch(&mut ledger, nodes, *admin, *option)?
         }
+        Input::RestartNodes {
+            caller,
+            nodes,
+            option,
+            reimage,
+        } => {
+            let role = if *reimage { Role::Administrator } else { Role::Operator };
+            require(caller, role, "have nodes start anew")?;
+            restart::restart(&mut ledger, nodes, *option, *reimage)?
+        }
+        Input::AddPool { caller, name, spec } => {
+            require(caller, Role::Administrator, "make pools")?;
+            pool::add(&mut ledger, caller, name, spec)?
+        }
+        Input::SetPool { caller, name, change } => {
+            require(caller, Role::Administrator, "change pools")?;
+            pool::set(&mut ledger, caller, name, change)?
+        }
+        Input::ResizePool {
+            caller,
+            name,
+            wanted,
+            option,
+            timeout,
+        } => {
+            require(caller, Role::Administrator, "resize pools")?;
+            pool::resize(&mut ledger, name, *wanted, *option, *timeout)?
+        }
+        Input::DeletePool { caller, name } => {
+            require(caller, Role::Administrator, "take pools away")?;
+            pool::delete(&mut ledger, name)?
+        }
+        Input::SetLimits { caller, user, limits } => {
+            require(caller, Role::Administrator, "set limits")?;
+            limits::set(&mut ledger, user.as_ref(), *limits)?
+        }
+        Input::DisableJob { caller, job, tasks } => lifecycle::disable(&mut ledger, caller, *job, *tasks)?,
+        Input::EnableJob { caller, job } => lifecycle::enable(&mut ledger, caller, *job)?,
+        Input::TerminateJob { caller, job, reason } => lifecycle::terminate(&mut ledger, caller, *job, reason)?,
+        Input::DeleteJob { caller, job, stored } => lifecycle::delete(&mut ledger, caller, *job, stored.as_deref())?,
+        Input::ReactivateTasks { caller, tasks } => requeue::reactivate(&mut ledger, caller, tasks)?,
+        Input::AddSchedule { caller, name, spec } => schedule::add(&mut ledger, caller, name, spec)?,
+        Input::ModifySchedule { caller, name, spec } => schedule::modify(&mut ledger, caller, name, spec)?,
+        Input::ActOnSchedule { caller, name, action } => schedule::act(&mut ledger, caller, name, *action)?,
         Input::RemoveNodes { caller, nodes, force } => {
             require(caller, Role::Administrator, "remove nodes")?;
             leave::remove(&mut ledger, nodes, *force)?
@@ -169,7 +227,12 @@ pub fn decide(cluster: &Cluster, input: &Input, now: Now) -> Result<Decision, Re
         Input::Tick => {
             liveness::tick(&mut ledger);
             cancel::enforce_limits(&mut ledger);
+            lifecycle::enforce_wall_clocks(&mut ledger);
             cancel::end_holds(&mut ledger);
+            ledger.look_at_deleting();
+            schedule::run_due(&mut ledger);
+            pool::end_resizes(&mut ledger);
+            duty::end_retentions(&mut ledger);
             Answer::None
         }
     };

@@ -5,12 +5,13 @@ use proto::client::Refusal;
 use proto::ids::{JobId, TaskId};
 use proto::model::job::{JobChange, JobRow, JobSpec, JobState, Progress, SetTo};
 use proto::model::owner::Caller;
-use proto::model::task::{TaskOutcome, TaskState};
+use proto::model::task::TaskOutcome;
 
 use super::check::{check_job, check_task};
 use super::consequence::cancel_dependents;
 use super::job::{live_job, may_act_as_owner};
 use super::ledger::Ledger;
+use super::parents::{check_parents, without_met};
 use super::submit::one_of_each;
 use crate::input::Answer;
 use crate::refusal::{invalid, wrong_state};
@@ -35,11 +36,21 @@ pub(super) fn modify(
     if !change.env.is_empty() {
         may_act_as_owner(caller, job, "set variables of")?;
     }
-    refuse_late(job, change)?;
+    // These are commands, and run as the job's owner; to take one back is less.
+    let brings = |wish: &Option<SetTo<_>>| matches!(wish, Some(SetTo::Value(_)));
+    let brings_release = matches!(change.release, Some(SetTo::Value(_)));
+    if brings(&change.preparation) || brings_release {
+        may_act_as_owner(caller, job, "give commands to")?;
+    }
+    refuse_late(ledger, job, change)?;
     let progress = progressed(job, change)?;
     let mut spec = changed(&job.spec, change);
     if job.state != JobState::Configuring {
         spec.hold_until = spec.hold_until.filter(|at| *at > ledger.now.wall);
+    }
+    if change.parents.is_some() {
+        check_parents(cluster, caller, &spec, id)?;
+        spec.parents = without_met(cluster, &spec.parents);
     }
     if spec == job.spec && progress == job.progress {
         return Ok(Answer::Notes(vec![format!("nothing of job {id} is changed by that")]));
@@ -84,9 +95,15 @@ fn placement(change: &JobChange) -> impl Iterator<Item = &'static str> {
     fields.into_iter().filter_map(|(given, name)| given.then_some(name))
 }
 
-fn refuse_late(job: &JobRow, change: &JobChange) -> Result<(), Refusal> {
-    let begun = matches!(job.state, JobState::Running { .. }) || job.counts.running > 0;
-    match placement(change).next().filter(|_| begun) {
+fn refuse_late(ledger: &Ledger<'_>, job: &JobRow, change: &JobChange) -> Result<(), Refusal> {
+    // After a requeue its preparation task may be on a node still, when none of its tasks is.
+    let begun = matches!(job.state, JobState::Running { .. }) || job.counts.running > 0 || ledger.is_held(job.id);
+    let order = [
+        (change.parents.is_some(), "parent jobs"),
+        (change.preparation.is_some(), "job preparation task"),
+    ];
+    let order = order.into_iter().filter_map(|(given, name)| given.then_some(name));
+    match placement(change).chain(order).next().filter(|_| begun) {
         Some(field) => Err(wrong_state(
             format!("job {} has started, so its {field} can no longer be changed", job.id),
             format!("make a new one like it and change that: job clone {}", job.id),
@@ -159,6 +176,13 @@ fn changed(spec: &JobSpec, change: &JobChange) -> JobSpec {
     );
     set(&mut spec.run_until_canceled, change.run_until_canceled.as_ref());
     set_or_clear(&mut spec.valid_exit_codes, change.valid_exit_codes.as_ref());
+    set_or_clear(&mut spec.max_wall_clock, change.max_wall_clock.as_ref());
+    set_or_clear(&mut spec.max_retries, change.max_retries.as_ref());
+    set(&mut spec.perform_exit_actions, change.perform_exit_actions.as_ref());
+    set_or_clear(&mut spec.max_parallel_tasks, change.max_parallel_tasks.as_ref());
+    set_or_clear(&mut spec.preparation, change.preparation.as_ref());
+    set_or_clear(&mut spec.release, change.release.as_ref());
+    set(&mut spec.parents, change.parents.as_ref());
     spec
 }
 
@@ -170,7 +194,7 @@ fn cancel_stuck(ledger: &mut Ledger<'_>, id: JobId) {
     };
     let stuck: Vec<TaskId> = cluster
         .tasks_of(id)
-        .filter(|task| task.state == TaskState::Queued && dependencies.broken(&task.spec).is_some())
+        .filter(|task| cluster.waits(task) && dependencies.broken(&task.spec).is_some())
         .map(|task| task.id)
         .collect();
     for task in &stuck {

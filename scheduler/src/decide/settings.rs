@@ -11,7 +11,10 @@ use super::check::check_env;
 use super::ledger::Ledger;
 use crate::input::Answer;
 use crate::refusal::{invalid, unknown, wrong_state};
-use crate::settings::{CANCEL_GRACE, MAX_CANCEL_GRACE, MAX_RETRY_COUNT, RETRY_COUNT, SETTABLE, SHOWN, UNBUILT};
+use crate::settings::{
+    BACKFILL_LOOK_AHEAD, CANCEL_GRACE, MAX_CANCEL_GRACE, MAX_LOOK_AHEAD, MAX_RETRY_COUNT, RETRY_COUNT, SETTABLE, SHOWN,
+    UNBUILT,
+};
 
 /// Begins the names of variables that are the cluster's own.
 const RESERVED: &str = "MUSTER_";
@@ -73,6 +76,10 @@ fn set_parameter(ledger: &Ledger<'_>, parameters: &mut Parameters, name: &str, v
         parameters.task_retry_count = number(RETRY_COUNT, value, MAX_RETRY_COUNT)?;
         return Ok(());
     }
+    if named(&BACKFILL_LOOK_AHEAD) {
+        parameters.backfill_look_ahead = number(BACKFILL_LOOK_AHEAD, value, MAX_LOOK_AHEAD)?;
+        return Ok(());
+    }
     if let Some(name) = SHOWN.iter().find(|known| named(known)) {
         return Err(wrong_state(
             format!("the parameter '{name}' is read when the head node starts"),
@@ -83,7 +90,7 @@ fn set_parameter(ledger: &Ledger<'_>, parameters: &mut Parameters, name: &str, v
         return Err(Refusal {
             code: RefusalCode::Unsupported,
             what: format!("the parameter '{name}' is not built yet"),
-            remedy: format!("those that can be set are {}", SETTABLE.join(" and ")),
+            remedy: format!("those that can be set are {}", SETTABLE.join(", ")),
         });
     }
     let known = SETTABLE.iter().chain(SHOWN).copied();

@@ -1,8 +1,6 @@
 //! Jobs and tasks that come: checked whole, taken whole. What can never fit or never start is refused; what only does not
 //! fit today waits. A submission that is repeated gets its first answer.
 
-use std::collections::BTreeSet;
-
 use proto::client::{MAX_TASKS, Refusal};
 use proto::event::Event;
 use proto::ids::{JobId, SubmissionId, TaskId, TaskNumber};
@@ -12,18 +10,22 @@ use proto::model::task::{TaskRow, TaskSpec};
 use proto::stored::FIRST_TASK;
 
 use super::check::{check_job, check_task};
-use super::depend::check_dependencies;
+use super::depend::{Bad, Numbered, check_dependencies, check_ranges, numbered};
 use super::job::{Found, live_job, may_act_as_owner};
 use super::ledger::Ledger;
-use crate::cluster::{Cluster, Standing};
+use super::lifecycle::refuse_outlived;
+use super::limits::check_queued;
+use super::parents::{check_parents, without_met};
+use super::service::with_instances;
+use crate::cluster::{Cluster, depends};
 use crate::input::{Answer, StoredJob};
 use crate::refusal::{busy, counted, forbidden, invalid, wrong_state};
 
 /// The most tasks of jobs that are not over. All of them are in memory.
 const MAX_LIVE_TASKS: usize = 2_000_000;
 
-/// The most bytes that the sweeps of one request may grow to: each step has a row of its own, with the whole specification.
-const MAX_SWEEP_BYTES: usize = 256 << 20;
+/// The most tasks of one job, elements of arrays counted: a hundred of the largest arrays. They are counted in 32 bits.
+const MAX_ELEMENTS: u64 = 1_000_000_000;
 
 /// Whether a submission would be taken.
 ///
@@ -36,11 +38,14 @@ pub(crate) fn check_submission(
     tasks: &[TaskSpec],
 ) -> Result<(), Refusal> {
     refuse_nodes(caller)?;
+    let tasks = &*with_instances(tasks);
     check_job(caller, cluster, job)?;
-    if !(tasks.is_empty() && job.run_until_canceled) {
+    check_parents(cluster, caller, job, cluster.meta().next_job)?;
+    if !(tasks.is_empty() && may_be_empty(job)) {
         check_tasks(cluster, caller, job, tasks)?;
     }
-    check_dependencies(tasks.iter(), tasks.iter())
+    let all = || numbered(FIRST_TASK, tasks);
+    check_dependencies(all(), all())
 }
 
 pub(super) fn submit(
@@ -53,7 +58,9 @@ pub(super) fn submit(
     if let Some(first) = made_before(ledger.cluster, caller, submission)? {
         return Ok(first);
     }
+    let tasks = &*with_instances(tasks);
     check_submission(ledger.cluster, caller, job, tasks)?;
+    check_queued(ledger.cluster, &caller.owner.name, job, elements(tasks))?;
     let id = ledger.cluster.meta().next_job;
     ledger.push(Event::JobAdded {
         job: id,
@@ -62,6 +69,7 @@ pub(super) fn submit(
         spec: Box::new(without_past_hold(ledger, job)),
         tasks: tasks.to_vec(),
         at: ledger.now.wall,
+        schedule: None,
     });
     Ok(Answer::Submitted {
         job: id,
@@ -81,7 +89,10 @@ pub(super) fn create(
     }
     refuse_nodes(caller)?;
     check_job(caller, ledger.cluster, job)?;
-    Ok(push_created(ledger, caller, submission, job))
+    check_parents(ledger.cluster, caller, job, ledger.cluster.meta().next_job)?;
+    let mut job = job.clone();
+    job.parents = without_met(ledger.cluster, &job.parents);
+    Ok(push_created(ledger, caller, submission, &job))
 }
 
 fn push_created(ledger: &mut Ledger<'_>, caller: &Caller, submission: SubmissionId, job: &JobSpec) -> Answer {
@@ -122,18 +133,25 @@ pub(super) fn add(
         };
     }
     found.may_go_on()?;
+    refuse_outlived(ledger, found.job)?;
+    let tasks = &*with_instances(tasks);
     check_tasks(ledger.cluster, caller, &found.job.spec, tasks)?;
     let revived = found.revived(false, ledger.now.wall);
     let back = if revived.is_some() { found.tasks().count() } else { 0 };
-    check_room(ledger.cluster, back + steps(tasks))?;
+    check_room(ledger.cluster, back + tasks.len())?;
+    check_elements(u64::from(found.job.counts.total()), tasks)?;
+    check_queued(ledger.cluster, &found.job.owner.name, &found.job.spec, elements(tasks))?;
     let first = found.job.next_task;
-    let depend = tasks.iter().any(|task| !task.depends_on.is_empty());
-    // Names that are not there yet may come before the job goes into the queue.
-    if depend && found.job.state != JobState::Configuring {
-        let all: Vec<&TaskSpec> = one_of_each(found.tasks()).map(|row| &row.spec).collect();
-        check_dependencies(tasks.iter(), all.iter().copied().chain(tasks))?;
-    }
-    if depend {
+    if tasks.iter().any(depends) {
+        let before: Vec<Numbered<'_>> = one_of_each(found.tasks())
+            .map(|row| (row.id.number, &*row.spec))
+            .collect();
+        let all = before.iter().copied().chain(numbered(first, tasks));
+        // Names that are not there yet may come before the job goes into the queue.
+        match found.job.state {
+            JobState::Configuring => check_ranges(numbered(first, tasks), all)?,
+            _ => check_dependencies(numbered(first, tasks), all)?,
+        }
         refuse_broken(&found, tasks)?;
     }
     if let Some(event) = revived {
@@ -159,18 +177,28 @@ fn refuse_broken(found: &Found<'_>, tasks: &[TaskSpec]) -> Result<(), Refusal> {
     if found.job.spec.run_dependents_of_failed {
         return Ok(());
     }
-    let names: BTreeSet<&String> = tasks.iter().flat_map(|task| &task.depends_on).collect();
-    let wanted = |row: &&TaskRow| names.contains(&row.spec.name);
-    let mut bad = found.tasks().filter(|row| Standing::of(&row.state) == Standing::Bad);
-    match bad.find(wanted) {
+    let bad = Bad::of(found.bad());
+    let first = tasks
+        .iter()
+        .filter_map(|task| bad.awaited_by(task))
+        .min_by_key(|row| row.id);
+    match first {
         Some(row) => Err(wrong_state(
             format!(
-                "task {} '{}' did not end well, so what waits for it can never start",
-                row.id, row.spec.name
+                "task {} did not end well, so what waits for it can never start",
+                called(row)
             ),
             format!("run it again first: task requeue {}", row.id),
         )),
         None => Ok(()),
+    }
+}
+
+/// `12.3 'mesh'`.
+fn called(row: &TaskRow) -> String {
+    match row.spec.name.as_str() {
+        "" => row.id.to_string(),
+        name => format!("{} '{name}'", row.id),
     }
 }
 
@@ -180,7 +208,7 @@ pub(super) fn put_into_queue(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId
     let job = live_job(cluster, caller, id)?;
     match &job.state {
         JobState::Configuring => {}
-        JobState::Queued | JobState::Running { .. } => {
+        JobState::Queued | JobState::Running { .. } | JobState::Disabled { .. } => {
             return Ok(Answer::Notes(vec![format!("job {id} is submitted already")]));
         }
         JobState::Canceling { .. } | JobState::Ended { .. } => {
@@ -190,7 +218,7 @@ pub(super) fn put_into_queue(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId
             ));
         }
     }
-    if job.counts.queued == 0 && !job.spec.run_until_canceled {
+    if job.counts.queued == 0 && !may_be_empty(&job.spec) {
         return Err(wrong_state(
             format!("job {id} has no task that waits"),
             format!("add one: job add {id} COMMAND"),
@@ -198,12 +226,17 @@ pub(super) fn put_into_queue(ledger: &mut Ledger<'_>, caller: &Caller, id: JobId
     }
     // The job or the cluster may have changed since its tasks were added.
     check_job(caller, cluster, &job.spec)?;
+    check_parents(cluster, caller, &job.spec, id)?;
     for task in one_of_each(cluster.tasks_of(id)) {
         check_task(cluster, caller, &job.spec, &task.spec)
             .map_err(|refusal| told_for(&format!("task {}", TaskId::new(id, task.id.number)), refusal))?;
     }
-    let specs: Vec<&TaskSpec> = one_of_each(cluster.tasks_of(id)).map(|row| &row.spec).collect();
-    check_dependencies(specs.iter().copied(), specs.iter().copied())?;
+    let all: Vec<Numbered<'_>> = one_of_each(cluster.tasks_of(id))
+        .map(|row| (row.id.number, &*row.spec))
+        .collect();
+    check_dependencies(all.iter().copied(), all.iter().copied())?;
+    // They count only now that they wait; the job itself counted before as far as it was asked for.
+    check_queued(cluster, &job.owner.name, &job.spec, 0)?;
     ledger.push(Event::JobSubmitted {
         job: id,
         at: ledger.now.wall,
@@ -225,9 +258,13 @@ pub(super) fn clone(
         return Ok(first);
     }
     let found = Found::new(ledger.cluster, caller, id, stored)?;
-    check_room(ledger.cluster, found.tasks().count())?;
+    // Those that a job has for itself come with its wishes.
+    let own = |row: &&TaskRow| (FIRST_TASK..=TaskNumber::LARGEST).contains(&row.id.number);
+    let tasks = one_of_each(found.tasks()).filter(own);
+    let tasks: Vec<TaskSpec> = tasks.map(|row| (*row.spec).clone()).collect();
+    check_room(ledger.cluster, tasks.len())?;
+    check_queued(ledger.cluster, &caller.owner.name, &found.job.spec, elements(&tasks))?;
     let answer = push_created(ledger, caller, submission, &without_past_hold(ledger, &found.job.spec));
-    let tasks: Vec<TaskSpec> = one_of_each(found.tasks()).map(|row| row.spec.clone()).collect();
     if let (Answer::Submitted { job, .. }, false) = (&answer, tasks.is_empty()) {
         ledger.push(Event::TasksAdded {
             job: *job,
@@ -240,13 +277,18 @@ pub(super) fn clone(
     Ok(answer)
 }
 
-/// The tasks of a job, of each sweep the first step.
+/// The tasks of a job, of each array its own row.
 pub(super) fn one_of_each<'a>(tasks: impl Iterator<Item = &'a TaskRow>) -> impl Iterator<Item = &'a TaskRow> {
     let mut last: Option<TaskNumber> = None;
     tasks.filter(move |row| last.replace(row.id.number) != Some(row.id.number))
 }
 
-fn refuse_nodes(caller: &Caller) -> Result<(), Refusal> {
+/// Whether it needs no task to be submitted: it goes on without, or its manager task adds them.
+fn may_be_empty(job: &JobSpec) -> bool {
+    job.run_until_canceled || job.manager.is_some()
+}
+
+pub(super) fn refuse_nodes(caller: &Caller) -> Result<(), Refusal> {
     if caller.role == Role::Node {
         return Err(forbidden(
             "a node submits no jobs",
@@ -276,7 +318,7 @@ fn taken(submission: SubmissionId) -> Refusal {
 }
 
 fn check_tasks(cluster: &Cluster, caller: &Caller, job: &JobSpec, tasks: &[TaskSpec]) -> Result<(), Refusal> {
-    let count = steps(tasks);
+    let count = tasks.len();
     if count == 0 {
         return Err(invalid("the job has no task", "give a command: job submit COMMAND"));
     }
@@ -287,25 +329,12 @@ fn check_tasks(cluster: &Cluster, caller: &Caller, job: &JobSpec, tasks: &[TaskS
         ));
     }
     check_room(cluster, count)?;
+    check_elements(0, tasks)?;
     for (number, task) in (1..).zip(tasks) {
         check_task(cluster, caller, job, task).map_err(|refusal| match tasks.len() {
             1 => refusal,
             _ => told_for(&format!("task {number}"), refusal),
         })?;
-    }
-    let bytes: usize = tasks
-        .iter()
-        .filter_map(|task| Some(task.sweep?.count() as usize * size_of_spec(task)))
-        .sum();
-    if bytes > MAX_SWEEP_BYTES {
-        return Err(invalid(
-            format!(
-                "the steps of the sweep would hold {} MiB together, and {} are the most",
-                bytes >> 20,
-                MAX_SWEEP_BYTES >> 20
-            ),
-            "make its script or variables smaller, or split it into several sweeps",
-        ));
     }
     Ok(())
 }
@@ -324,28 +353,51 @@ pub(super) fn check_room(cluster: &Cluster, tasks: usize) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Tasks with each step of a sweep counted.
-fn steps(tasks: &[TaskSpec]) -> usize {
-    tasks
-        .iter()
-        .map(|task| task.sweep.map_or(1, |sweep| sweep.count() as usize))
-        .sum()
-}
-
 /// About the bytes of a task's row.
-fn size_of_spec(task: &TaskSpec) -> usize {
+pub(super) fn size_of_spec(task: &TaskSpec) -> usize {
     let of_env = |env: &Env| -> usize {
         env.iter()
             .map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len))
             .sum()
     };
     let paths = [&task.workdir, &task.stdin, &task.stdout, &task.stderr, &task.script];
-    let words = task.command.iter().chain(&task.depends_on);
+    let coordination = task.coordination.iter().flatten();
+    let files = task.common_files.iter().flat_map(|file| [&file.path, &file.text]);
+    let words = task
+        .command
+        .iter()
+        .chain(&task.depends_on)
+        .chain(coordination)
+        .chain(files);
+    let rules = task
+        .exit_conditions
+        .as_ref()
+        .map_or(0, |conditions| conditions.codes.len());
     size_of::<TaskRow>()
         + task.name.len()
         + words.map(String::len).sum::<usize>()
+        + rules * 64
         + paths.into_iter().flatten().map(String::len).sum::<usize>()
         + of_env(&task.env)
+}
+
+/// Tasks with each element of an array counted.
+pub(super) fn elements(tasks: &[TaskSpec]) -> usize {
+    let count = |task: &TaskSpec| task.sweep.map_or(1, |sweep| sweep.count() as usize);
+    tasks.iter().map(count).sum()
+}
+
+/// Whether a job of so many tasks can take these, each element of an array counted.
+fn check_elements(before: u64, tasks: &[TaskSpec]) -> Result<(), Refusal> {
+    let count = |task: &TaskSpec| task.sweep.map_or(1, |sweep| u64::from(sweep.count()));
+    let all = before + tasks.iter().map(count).sum::<u64>();
+    if all > MAX_ELEMENTS {
+        return Err(invalid(
+            format!("the job would have {all} tasks, steps of sweeps counted, and {MAX_ELEMENTS} are the most"),
+            "split it into several jobs",
+        ));
+    }
+    Ok(())
 }
 
 fn told_for(task: &str, refusal: Refusal) -> Refusal {
@@ -355,21 +407,19 @@ fn told_for(task: &str, refusal: Refusal) -> Refusal {
     }
 }
 
-/// A hold that is over is none.
-fn without_past_hold(ledger: &Ledger<'_>, job: &JobSpec) -> JobSpec {
+/// A hold that is over is none, and a parent that is over is awaited no longer.
+pub(super) fn without_past_hold(ledger: &Ledger<'_>, job: &JobSpec) -> JobSpec {
     let mut job = job.clone();
+    job.parents = without_met(ledger.cluster, &job.parents);
     job.hold_until = job.hold_until.filter(|at| *at > ledger.now.wall);
     job
 }
 
-/// A job that comes into the queue with a hold that is over is not held.
+/// A job that comes into the queue with a hold that is over is not held. One that comes back waits for no parent that is
+/// over: somebody asked for it in spite of that.
 pub(super) fn end_past_hold(ledger: &mut Ledger<'_>, job: &JobRow) {
     let spec = without_past_hold(ledger, &job.spec);
-    if spec.hold_until != job.spec.hold_until {
-        ledger.push(Event::JobModified {
-            job: job.id,
-            spec: Box::new(spec),
-            progress: job.progress.clone(),
-        });
+    if spec != job.spec {
+        ledger.modify_job(job, spec, job.progress.clone());
     }
 }

@@ -63,7 +63,7 @@ impl Budget {
     }
 
     /// Whether a node may be used at all: the least that the need would take there is within the bound.
-    pub(super) fn admits(&self, place: &Place, need: Need) -> bool {
+    pub(super) fn admits(&self, place: &Place<'_>, need: Need) -> bool {
         let measure = need.measure();
         let least = match measure {
             Measure::Nodes => place.free,
@@ -76,13 +76,13 @@ impl Budget {
     }
 
     /// Whether these parts may be taken too.
-    pub(super) fn affords(&self, parts: &[Part], places: &[Place]) -> bool {
+    pub(super) fn affords(&self, parts: &[Part], places: &[Place<'_>]) -> bool {
         let cost = parts.iter().map(|(index, slots)| self.cost(&places[*index], *slots));
         cost.fold(0, u32::saturating_add) <= self.left()
     }
 
     /// They are taken.
-    pub(super) fn take(&mut self, parts: &[Part], places: &[Place]) {
+    pub(super) fn take(&mut self, parts: &[Part], places: &[Place<'_>]) {
         for (index, slots) in parts {
             let place = &places[*index];
             self.held = self.held.saturating_add(self.cost(place, *slots));
@@ -90,7 +90,7 @@ impl Budget {
         }
     }
 
-    fn cost(&self, place: &Place, slots: u32) -> u32 {
+    fn cost(&self, place: &Place<'_>, slots: u32) -> u32 {
         let held = self.nodes.get(&place.node).copied().unwrap_or(0);
         let units = |slots| self.measure.units_in(slots, place.slots_per_socket);
         units(held.saturating_add(slots)) - units(held)

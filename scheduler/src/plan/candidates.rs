@@ -7,96 +7,67 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::need::{Measure, Need};
+use proto::ids::DomainName;
+
+use super::LaneKey;
+use super::capacity::Capacity;
+use super::need::Measure;
 use super::place::Place;
-use crate::cluster::{Class, Cluster, hindrance};
-
-/// What the ready nodes of a lane have, if all of it were free.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Capacity {
-    pub(crate) nodes: u64,
-    pub(crate) units: u64,
-    /// Units of the largest node.
-    pub(crate) largest: u32,
-}
-
-impl Capacity {
-    pub(crate) fn of(cluster: &Cluster, class: &Class, lane: usize, measure: Measure) -> Self {
-        let mut all = Self::default();
-        for row in cluster.nodes() {
-            let fits = row.slots > 0 && hindrance(row).is_none() && class.excludes(row).is_none();
-            if fits && class.is_in_lane(lane, row) {
-                let units = measure.units_of(row);
-                all.nodes += 1;
-                all.units += u64::from(units);
-                all.largest = all.largest.max(units);
-            }
-        }
-        all
-    }
-
-    /// The units that a node must have to take a part: where one node is large enough for all of a need, smaller nodes
-    /// are of no use to it.
-    pub(crate) const fn least_units(self, need: Need) -> u32 {
-        if matches!(need.measure(), Measure::Nodes) || (need.least > self.largest && !need.single_node) {
-            1
-        } else {
-            need.least
-        }
-    }
-
-    /// Whether today's ready nodes could hold it if they were all free.
-    pub(crate) fn can_ever(self, need: Need) -> bool {
-        let least = u64::from(need.least);
-        match need.measure() {
-            Measure::Nodes => least <= self.nodes && (need.least == 1 || !need.single_node),
-            Measure::Slots | Measure::Sockets if need.single_node => need.least <= self.largest,
-            Measure::Slots | Measure::Sockets => least <= self.units,
-        }
-    }
-}
+use crate::cluster::{Class, Cluster, Wares, wares_of};
 
 /// An entry: preference, free units, index into the places of the pass.
 type Entry = (u32, u32, usize);
 
+/// Idle places of one placement domain: preference and index, and how many there are in all.
+pub(super) struct IdleDomain {
+    pub(super) found: Vec<(u32, usize)>,
+    pub(super) count: usize,
+}
+
 /// Indexes into the places of a pass.
-pub(super) struct Lane {
+pub(super) struct Lane<'a> {
     number: usize,
     measure: Measure,
+    /// What its nodes could ever give beside slots.
+    wares: Option<std::sync::Arc<Wares>>,
     by_free: BTreeSet<Entry>,
-    /// Nodes with nothing on them, by preference, then by name.
-    idle: BTreeSet<(u32, usize)>,
+    /// Nodes with nothing on them, by placement domain, in each by preference, then by name.
+    idle: BTreeMap<Option<&'a DomainName>, BTreeSet<(u32, usize)>>,
     /// The preference of each place; without a wish all have 0, and nothing stands here.
     ranks: BTreeMap<usize, u32>,
     capacity: Option<Capacity>,
 }
 
-impl Lane {
+impl<'a> Lane<'a> {
     /// All lanes of a class, in the order in which they are tried.
-    pub(super) fn all(cluster: &Cluster, class: &Class, places: &[Place], measure: Measure) -> Vec<Self> {
+    pub(super) fn all(class: &Class, places: &[Place<'a>], key: &LaneKey) -> Vec<Self> {
         (0..class.lanes())
-            .map(|number| Self::new(cluster, class, places, number, measure))
+            .map(|number| Self::new(class, places, number, key))
             .collect()
     }
 
-    fn new(cluster: &Cluster, class: &Class, places: &[Place], number: usize, measure: Measure) -> Self {
-        let row = |place: &Place| cluster.node(place.node);
-        let fitting = |(_, place): &(usize, &Place)| {
-            row(place).is_some_and(|row| class.excludes(row).is_none() && class.is_in_lane(number, row))
+    fn new(class: &Class, places: &[Place<'a>], number: usize, (_, measure, wares): &LaneKey) -> Self {
+        let gives = |place: &Place<'a>| {
+            wares
+                .as_ref()
+                .is_none_or(|wares| wares.lack(&wares_of(place.row)).is_none())
         };
-        let members: Vec<(usize, &Place)> = places.iter().enumerate().filter(fitting).collect();
+        let fitting = |(_, place): &(usize, &Place<'a>)| {
+            class.excludes(place.row).is_none() && class.is_in_lane(number, place.row) && gives(place)
+        };
+        let members: Vec<(usize, &Place<'a>)> = places.iter().enumerate().filter(fitting).collect();
         let mut new = Self {
             number,
-            measure,
+            measure: *measure,
+            wares: wares.clone(),
             by_free: BTreeSet::new(),
-            idle: BTreeSet::new(),
+            idle: BTreeMap::new(),
             ranks: BTreeMap::new(),
             capacity: None,
         };
         let mut levels: BTreeMap<Vec<u64>, Vec<usize>> = BTreeMap::new();
         for (index, place) in &members {
-            let rank = row(place).map(|row| class.rank(row)).unwrap_or_default();
-            levels.entry(rank).or_default().push(*index);
+            levels.entry(class.rank(place.row)).or_default().push(*index);
         }
         if levels.len() > 1 {
             for (rank, level) in (0..).zip(levels.into_values()) {
@@ -104,20 +75,20 @@ impl Lane {
             }
         }
         for (index, place) in members {
-            if !place.reserved {
+            if !place.is_closed() {
                 new.put_back(index, place);
             }
         }
         new
     }
 
-    pub(super) fn put_back(&mut self, index: usize, place: &Place) {
+    fn put_back(&mut self, index: usize, place: &Place<'a>) {
         let (rank, free) = (self.rank(index), place.free_units(self.measure));
         if free > 0 {
             self.by_free.insert((rank, free, index));
         }
         if place.is_idle() {
-            self.idle.insert((rank, index));
+            self.idle.entry(place.domain).or_default().insert((rank, index));
         }
     }
 
@@ -130,14 +101,19 @@ impl Lane {
     }
 
     pub(super) fn capacity(&mut self, cluster: &Cluster, class: &Class) -> Capacity {
-        let (number, measure) = (self.number, self.measure);
+        let (number, measure, wares) = (self.number, self.measure, self.wares.as_deref());
         *self
             .capacity
-            .get_or_insert_with(|| Capacity::of(cluster, class, number, measure))
+            .get_or_insert_with(|| Capacity::of(cluster, class, number, measure, wares))
     }
 
     /// Of the most preferred places that pass and have `least` units free, the one with the fewest; equal ones by name.
-    pub(super) fn fullest(&mut self, places: &[Place], least: u32, passes: impl Fn(&Place) -> bool) -> Option<usize> {
+    pub(super) fn fullest(
+        &mut self,
+        places: &[Place<'_>],
+        least: u32,
+        passes: impl Fn(&Place<'_>) -> bool,
+    ) -> Option<usize> {
         let mut rank = self.by_free.first()?.0;
         loop {
             if let Some(index) = self.fullest_of(rank, places, least, &passes) {
@@ -157,9 +133,9 @@ impl Lane {
     fn fullest_of(
         &mut self,
         rank: u32,
-        places: &[Place],
+        places: &[Place<'_>],
         least: u32,
-        passes: &impl Fn(&Place) -> bool,
+        passes: &impl Fn(&Place<'_>) -> bool,
     ) -> Option<usize> {
         let mut from = Bound::Included((rank, least, 0));
         let end = Bound::Included((rank, u32::MAX, usize::MAX));
@@ -169,7 +145,7 @@ impl Lane {
             if self.is_old(entry, place) {
                 self.correct(entry, place);
                 // It has less than the entry said, so it may belong before here: fewer is fuller.
-                if !place.reserved && place.free_units(self.measure) >= least && passes(place) {
+                if !place.is_closed() && place.free_units(self.measure) >= least && passes(place) {
                     return Some(entry.2);
                 }
             } else if passes(place) {
@@ -180,7 +156,12 @@ impl Lane {
     }
 
     /// Of the most preferred places that pass and have `least` units free, the one with the most; equal ones by name.
-    pub(super) fn roomiest(&mut self, places: &[Place], least: u32, passes: impl Fn(&Place) -> bool) -> Option<usize> {
+    pub(super) fn roomiest(
+        &mut self,
+        places: &[Place<'_>],
+        least: u32,
+        passes: impl Fn(&Place<'_>) -> bool,
+    ) -> Option<usize> {
         let mut rank = self.by_free.first()?.0;
         loop {
             let start = Bound::Included((rank, least, 0));
@@ -199,7 +180,7 @@ impl Lane {
     }
 
     /// All places that pass: the most preferred first, of these the emptiest, equal ones by name.
-    pub(super) fn emptiest(&mut self, places: &[Place], passes: impl Fn(&Place) -> bool) -> Vec<usize> {
+    pub(super) fn emptiest(&mut self, places: &[Place<'_>], passes: impl Fn(&Place<'_>) -> bool) -> Vec<usize> {
         self.correct_all(places);
         let mut found: Vec<Entry> = self.by_free.iter().copied().collect();
         found.retain(|(_, _, index)| passes(&places[*index]));
@@ -207,57 +188,59 @@ impl Lane {
         found.into_iter().map(|(_, _, index)| index).collect()
     }
 
-    /// From `least` to `most` places with nothing on them, the most preferred, then the first by name; or none.
-    pub(super) fn idle(&mut self, places: &[Place], least: usize, most: usize) -> Option<Vec<usize>> {
-        if self.idle.len() < least {
-            return None;
-        }
-        let mut found = Vec::with_capacity(least);
-        let mut used = Vec::new();
-        for entry in &self.idle {
-            if found.len() == most {
-                break;
+    /// Places with nothing on them that pass, by placement domain: of each up to `most`, the most preferred, then the first
+    /// by name; and how many there are beside those that do not pass, about.
+    pub(super) fn idle(
+        &mut self,
+        places: &[Place<'_>],
+        most: usize,
+        passes: impl Fn(&Place<'_>) -> bool,
+    ) -> Vec<IdleDomain> {
+        let mut all = Vec::with_capacity(self.idle.len());
+        for entries in self.idle.values_mut() {
+            let mut found = Vec::new();
+            let mut used = Vec::new();
+            let mut barred = 0;
+            for entry in entries.iter() {
+                let place = &places[entry.1];
+                if place.is_closed() || !place.is_idle() {
+                    used.push(*entry);
+                } else if found.len() == most {
+                    break;
+                } else if passes(place) {
+                    found.push(*entry);
+                } else {
+                    barred += 1;
+                }
             }
-            let place = &places[entry.1];
-            if place.reserved || !place.is_idle() {
-                used.push(*entry)
-            } else {
-                found.push(entry.1)
+            for entry in used {
+                entries.remove(&entry);
+            }
+            let count = entries.len() - barred;
+            if !found.is_empty() {
+                all.push(IdleDomain { found, count });
             }
         }
-        for entry in used {
-            self.idle.remove(&entry);
-        }
-        found.sort_unstable();
-        (found.len() >= least).then_some(found)
+        all
     }
 
     /// Units that are free on all places that pass together, or how many of them have nothing on them.
-    pub(super) fn free(&mut self, places: &[Place], passes: impl Fn(&Place) -> bool) -> u64 {
+    pub(super) fn free(&mut self, places: &[Place<'_>], passes: impl Fn(&Place<'_>) -> bool) -> u64 {
         if self.measure == Measure::Nodes {
-            let idle = self.idle.iter().map(|(_, index)| &places[*index]);
-            return idle.filter(|place| !place.reserved && place.is_idle()).count() as u64;
+            let idle = self.idle.values().flatten().map(|(_, index)| &places[*index]);
+            let free = idle.filter(|place| !place.is_closed() && place.is_idle() && passes(place));
+            return free.count() as u64;
         }
         self.correct_all(places);
         let passing = self.by_free.iter().filter(|(_, _, index)| passes(&places[*index]));
         passing.map(|(_, free, _)| u64::from(*free)).sum()
     }
 
-    /// Empties the lane; those that are to stay are put back by the caller.
-    pub(super) fn take_all(&mut self, places: &[Place]) -> Vec<usize> {
-        self.idle.clear();
-        let all = std::mem::take(&mut self.by_free);
-        all.into_iter()
-            .map(|(_, _, index)| index)
-            .filter(|index| !places[*index].reserved)
-            .collect()
+    fn is_old(&self, entry: Entry, place: &Place<'_>) -> bool {
+        place.is_closed() || place.free_units(self.measure) != entry.1
     }
 
-    fn is_old(&self, entry: Entry, place: &Place) -> bool {
-        place.reserved || place.free_units(self.measure) != entry.1
-    }
-
-    fn correct_all(&mut self, places: &[Place]) {
+    fn correct_all(&mut self, places: &[Place<'_>]) {
         let old = |entry: &Entry| self.is_old(*entry, &places[entry.2]);
         let old: Vec<Entry> = self.by_free.iter().copied().filter(old).collect();
         for entry in old {
@@ -265,10 +248,10 @@ impl Lane {
         }
     }
 
-    fn correct(&mut self, entry: Entry, place: &Place) {
+    fn correct(&mut self, entry: Entry, place: &Place<'_>) {
         self.by_free.remove(&entry);
         let free = place.free_units(self.measure);
-        if !place.reserved && free > 0 {
+        if !place.is_closed() && free > 0 {
             self.by_free.insert((entry.0, free, entry.2));
         }
     }

@@ -54,7 +54,7 @@ pub(crate) fn slots_per_socket(node: &NodeRow) -> u32 {
 }
 
 /// What a task, or a job as a whole, needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Need {
     pub(crate) request: Request,
     /// So many units at least, as in the request.
@@ -63,13 +63,31 @@ pub(crate) struct Need {
     pub(crate) most: u32,
     /// All of it on one node.
     pub(crate) single_node: bool,
+    /// How its nodes have to lie to each other.
+    pub(crate) reach: Reach,
+}
+
+/// How several nodes of one need have to lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// Any: a job as a whole, whose tasks are nothing to each other.
+    Apart,
+    /// In pools that let nodes work together.
+    Together,
+    /// Together, and in one placement domain where one alone could ever hold it.
+    OneDomain,
 }
 
 impl Need {
-    pub(crate) fn of(job: &JobSpec, shape: Shape) -> Self {
+    pub(crate) fn of(job: &JobSpec, shape: &Shape) -> Self {
         Self {
             most: shape.most,
             single_node: job.single_node,
+            reach: if shape.any_domain {
+                Reach::Together
+            } else {
+                Reach::OneDomain
+            },
             ..Self::exactly(shape.request)
         }
     }
@@ -85,10 +103,16 @@ impl Need {
             least: count,
             most: count,
             single_node: false,
+            reach: Reach::Apart,
         }
     }
 
     pub(crate) const fn measure(&self) -> Measure {
         Measure::of(self.request)
+    }
+
+    /// Whether as much as this is free wherever the need itself fits.
+    pub(crate) fn covers(&self, other: Self) -> bool {
+        self.measure() == other.measure() && self.least >= other.least
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::event::Event;
-use proto::ids::{AttemptId, NodeId, TaskId};
+use proto::ids::{AttemptId, JobId, NodeId, TaskId, TaskNumber};
 use proto::model::job::JobSpec;
 use proto::model::task::TaskSpec;
 
 use crate::course::Course;
+use crate::lives::Closed;
 use crate::places::Places;
 
 #[derive(Default)]
@@ -18,6 +19,7 @@ pub(crate) struct Checker {
     slots: BTreeMap<NodeId, u32>,
     places: Places,
     course: Course,
+    closed: Closed,
     /// What is held: by node and attempt, the slots.
     held: BTreeMap<(NodeId, AttemptId), (TaskId, u32)>,
     newest: u64,
@@ -34,6 +36,7 @@ impl Checker {
     fn see_one(&mut self, event: &Event) {
         self.places.see(event);
         self.course.see(event);
+        self.closed.see(event);
         match event {
             Event::NodeUp { node, inventory, .. } => drop(self.slots.insert(*node, inventory.cores)),
             Event::Granted {
@@ -46,6 +49,11 @@ impl Checker {
                 let shares: Vec<(NodeId, u32)> = shares.iter().map(|share| (share.node, share.slots)).collect();
                 self.expect_whole(*task, &shares);
                 for (node, slots) in shares {
+                    if task.number == TaskNumber::RELEASE {
+                        let mut there = self.held.iter().filter(|((other, _), _)| *other == node);
+                        let left = there.find(|(_, (other, _))| other.job == task.job);
+                        assert!(left.is_none(), "{task} starts before {left:?} has left");
+                    }
                     if slots > 0 {
                         self.expect_alone(*task, node);
                     }
@@ -59,6 +67,9 @@ impl Checker {
                         .filter(|((n, _), _)| *n == node)
                         .map(|(_, (_, s))| s)
                         .sum();
+                    let on_node = self.held.iter().filter(|((other, _), _)| *other == node);
+                    let memory = on_node.map(|(_, (task, _))| self.task(*task).1.memory_mib.unwrap_or(0));
+                    self.places.expect_memory(node, memory);
                     assert!(
                         sum <= self.slots[&node],
                         "node {node}: {sum} slots are held of {}",
@@ -72,13 +83,27 @@ impl Checker {
                     "{attempt} held nothing on node {node}"
                 );
             }
+            Event::JobDeleted { job } => {
+                let held = self.held.values().any(|(task, _)| task.job == *job);
+                assert!(!held, "job {job} is deleted and holds nodes");
+            }
             _ => {}
         }
+    }
+
+    /// Whether a job was taken away.
+    pub(crate) fn is_deleted(&self, job: JobId) -> bool {
+        self.course.is_deleted(job)
     }
 
     /// A node joined where nobody watched.
     pub(crate) fn joined(&mut self, node: NodeId, groups: &[&str]) {
         self.places.joined(node, groups);
+    }
+
+    /// A node is told of a task.
+    pub(crate) fn expect_prepared(&self, task: TaskId, nodes: impl Iterator<Item = NodeId>) {
+        self.course.expect_prepared(task, nodes);
     }
 
     fn task(&self, task: TaskId) -> (&JobSpec, &TaskSpec) {
@@ -90,8 +115,11 @@ impl Checker {
         assert_eq!(nodes.len(), shares.len(), "task {task} gets a node twice");
         let (job, spec) = self.task(task);
         self.places.expect_fit(task, job, spec, shares, &self.slots);
-        if let Some(units) = job.units {
-            let held = self.held.iter().filter(|(_, (other, _))| other.job == task.job);
+        if let Some(units) = job.units.filter(|_| !task.number.is_per_node()) {
+            let held = self
+                .held
+                .iter()
+                .filter(|(_, (other, slots))| other.job == task.job && *slots > 0);
             let held = held.map(|((node, _), (_, slots))| (*node, *slots));
             self.places
                 .expect_within(task, units, held.chain(shares.iter().copied()), &self.slots);

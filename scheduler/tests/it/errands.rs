@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 use proto::ids::{JobId, Step, SubmissionId, TaskId, TaskNumber};
+use proto::model::exit::{DependencyAction, ExitConditions, ExitOptions, ExitRule, Retries};
 use proto::model::job::{JobChange, JobSpec, Priority, SetTo};
 use proto::model::sweep::Sweep;
-use proto::model::task::{ExitCodes, TaskSpec};
+use proto::model::task::{ExitCodes, TaskKind, TaskRange, TaskSpec};
 use proto::units::{Millis, Timestamp};
 use scheduler::Input;
 
@@ -33,6 +34,7 @@ enum Kind {
     CancelTask,
     RequeueTask,
     FinishTask,
+    Reactivate,
 }
 
 /// The names of tasks. A name waits only for those before it or, where that is refused, in a ring.
@@ -50,6 +52,7 @@ pub(crate) fn errand() -> impl Strategy<Value = Errand> {
         2 => Just(Kind::CancelTask),
         4 => Just(Kind::RequeueTask),
         1 => Just(Kind::FinishTask),
+        3 => Just(Kind::Reactivate),
     ];
     (
         1..12u64,
@@ -86,6 +89,9 @@ impl Errand {
                     fail_on_task_failure: a && b,
                     run_dependents_of_failed: b && c,
                     run_until_canceled: c && d,
+                    perform_exit_actions: a && c,
+                    max_parallel_tasks: (a && b).then_some(2),
+                    max_retries: (b && !a).then_some(Retries::AtMost(1)),
                     valid_exit_codes: d.then(|| ExitCodes::new(vec![(1, 1)]).expect("a code")),
                     hold_until: (a && d).then(|| self.later(world)),
                     ..JobSpec::default()
@@ -95,7 +101,7 @@ impl Errand {
                 caller,
                 submission,
                 job,
-                tasks: vec![self.task(b, c, d)],
+                tasks: vec![self.task(a, [b, c, d])],
                 stored,
             },
             Kind::Put => Input::SubmitJob { caller, job },
@@ -136,6 +142,7 @@ impl Errand {
                 message: String::new(),
             },
             Kind::RequeueTask => Input::RequeueTasks { caller, tasks, stored },
+            Kind::Reactivate => Input::ReactivateTasks { caller, tasks },
             Kind::FinishTask => Input::FinishTasks {
                 caller,
                 tasks,
@@ -144,7 +151,8 @@ impl Errand {
         }
     }
 
-    fn task(&self, sweep: bool, depends: bool, backwards: bool) -> TaskSpec {
+    /// `rules` has it follow the newer rules of single tasks.
+    fn task(&self, rules: bool, [sweep, depends, backwards]: [bool; 3]) -> TaskSpec {
         let mut task = TaskSpec::of_command(vec!["run".to_owned(), "*".to_owned()]);
         let name = self.task as usize % NAMES.len();
         task.name = NAMES[name].to_owned();
@@ -159,7 +167,38 @@ impl Errand {
             .filter(|_| depends)
             .map(|name| (*name).to_owned())
             .collect();
+        if rules {
+            self.give_rules(&mut task, depends);
+        }
         task
+    }
+
+    fn give_rules(&self, task: &mut TaskSpec, depends: bool) {
+        if task.sweep.is_some() && !depends {
+            // Refused where the job does not bound itself.
+            task.kind = TaskKind::Service;
+            return;
+        }
+        task.max_retries = Some(Retries::AtMost(self.task % 3));
+        let options = ExitOptions {
+            dependency: (self.task > 1).then_some(DependencyAction::Satisfy),
+            job: None,
+        };
+        let codes = vec![ExitRule {
+            first: 1,
+            last: 1,
+            options,
+        }];
+        task.exit_conditions = Some(Box::new(ExitConditions {
+            codes,
+            ..ExitConditions::default()
+        }));
+        // From the first on, so that all are there: a range with its own number is refused.
+        let first_ones = TaskRange {
+            first: TaskNumber(1),
+            last: TaskNumber(self.task),
+        };
+        task.depends_on_ranges = depends.then_some(first_ones).into_iter().collect();
     }
 
     fn later(&self, world: &World) -> Timestamp {

@@ -19,7 +19,7 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn see(&mut self, event: &Event) {
         if let Event::NodeUp { node, inventory, .. } = event {
-            self.inventories.insert(*node, inventory.clone());
+            self.inventories.insert(*node, (**inventory).clone());
         }
     }
 
@@ -113,6 +113,12 @@ impl Places {
             .sum();
         let most = units.max.unwrap_or(u32::MAX);
         assert!(sum <= most, "with task {task} its job holds {sum} units of {most}");
+    }
+
+    /// The tasks on a node hold no more memory than it has.
+    pub(crate) fn expect_memory(&self, node: NodeId, tasks: impl Iterator<Item = u64>) {
+        let (held, has) = (tasks.sum::<u64>(), self.inventories[&node].memory_bytes >> 20);
+        assert!(held <= has, "node {node}: {held} MiB are held of {has}");
     }
 
     /// Slots of a socket.

@@ -7,17 +7,21 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proto::control::{HeldAttempt, HeldState, Order, Report, Timing};
+use proto::event::Event;
 use proto::ids::{AttemptId, BootId, JobId, NodeId, SubmissionId, TaskId};
 use proto::model::job::{JobRow, JobSpec, JobState, Priority};
-use proto::model::node::{AdminState, Liveness};
-use proto::model::task::{AttemptOutcome, Request, TaskSpec};
+use proto::model::node::{AdminState, Deallocation, Liveness};
+use proto::model::task::{AttemptOutcome, Request, TaskKind, TaskSpec};
 use proto::stored::{Row, RowKey};
 use proto::units::{Millis, Monotonic};
 use scheduler::{Action, Answer, Input, Settings};
 
 use crate::checker::Checker;
 use crate::errands::{Errand, errand};
-use crate::wants::{GROUPS, SOCKETS, Want, want};
+use crate::lifecycle::{self, Life, life};
+use crate::lives::{self, life as life_of_nodes};
+use crate::roles::{Roles, roles};
+use crate::wants::{DOMAINS, GROUPS, SOCKETS, Want, want};
 use crate::world::{Round, World, hello, root, user};
 
 const NODES: u32 = 4;
@@ -34,6 +38,7 @@ enum Step {
         alone: bool,
         limit: bool,
         want: Want,
+        roles: Roles,
     },
     Cancel {
         job: u64,
@@ -70,6 +75,8 @@ enum Step {
     },
     KillHead,
     Errand(Errand),
+    Life(Life),
+    NodeLife(lives::Life),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -86,9 +93,10 @@ fn step() -> impl Strategy<Value = Step> {
         prop::array::uniform4(any::<bool>()),
         any::<bool>(),
         want(),
+        roles(),
     )
         .prop_map(
-            |(request, tasks, priority, [rerunnable, exclusive, alone, rarely], limit, want)| Step::Submit {
+            |(request, tasks, priority, [rerunnable, exclusive, alone, rarely], limit, want, roles)| Step::Submit {
                 request,
                 tasks,
                 priority,
@@ -97,6 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
                 alone: alone && rarely,
                 limit: limit && rarely,
                 want,
+                roles,
             },
         );
     prop_oneof![
@@ -113,6 +122,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => node.prop_map(|node| Step::Remove { node }),
         1 => Just(Step::KillHead),
         8 => errand().prop_map(Step::Errand),
+        4 => life().prop_map(Step::Life),
+        4 => life_of_nodes(NODES as usize).prop_map(Step::NodeLife),
     ]
 }
 
@@ -135,6 +146,18 @@ struct Part {
     runs: bool,
     rerunnable: bool,
     over: bool,
+    stage: Stage,
+}
+
+/// How far a part is that has to coordinate with its gang.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its coordination command runs.
+    Coordinates,
+    /// That has ended well; the primary waits for the others.
+    Waits,
+    /// Nothing keeps the primary any more.
+    Begun,
 }
 
 struct Node {
@@ -206,9 +229,11 @@ impl Simulation {
                 alone,
                 limit,
                 want,
+                roles,
             } => {
                 let mut task = TaskSpec::of_command(vec!["true".to_owned()]);
                 (task.request, task.rerunnable, task.exclusive) = (request, rerunnable, alone);
+                task.retention = Some(Millis::from_seconds(30));
                 let priority = Priority::new(priority).expect("in range");
                 let runtime_limit = limit.then(|| Millis::from_seconds(90));
                 let mut job = JobSpec {
@@ -219,6 +244,7 @@ impl Simulation {
                 };
                 let nodes: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
                 want.write(&mut job, &mut task, &nodes);
+                roles.write(&mut job, &mut task);
                 self.submissions += 1;
                 let submission = SubmissionId(self.submissions);
                 let input = Input::Submit {
@@ -250,13 +276,7 @@ impl Simulation {
                 }
             }
             Step::Connect { node } => self.connect(node),
-            Step::Reboot { node } => {
-                let node = &mut self.nodes[node];
-                node.connected = false;
-                node.boot += 1;
-                node.held.clear();
-                node.reports.clear();
-            }
+            Step::Reboot { node } => self.reboot(node),
             Step::Finish { node, code } => self.finish(node, code),
             Step::Deliver { node, twice } => self.deliver(node, twice),
             Step::Switch { node, online, requeue } => {
@@ -271,11 +291,21 @@ impl Simulation {
                     caller: root(),
                     nodes: vec![name],
                     admin,
-                    requeue,
+                    option: deallocation(requeue),
                 }));
             }
             Step::Remove { node } => self.remove(node),
             Step::Errand(errand) => self.run_errand(&errand),
+            Step::Life(life) => {
+                self.submissions += 1;
+                // Much of it is refused.
+                drop(self.round(&life.input(&self.world, SubmissionId(self.submissions))));
+            }
+            // Refused when it is so already, or something else is under way.
+            Step::NodeLife(life) => {
+                let input = life.input(|node| self.nodes[node].name.parse().expect("a name"));
+                drop(self.round(&input));
+            }
             Step::KillHead => {
                 self.world.restart();
                 for node in &mut self.nodes {
@@ -306,29 +336,64 @@ impl Simulation {
         node.reports.clear();
         node.boot += 1;
         let name = node.name.clone();
+        let old = node.id;
         let removed = self.round(&Input::RemoveNodes {
             caller: root(),
             nodes: vec![name.parse().expect("a name")],
             force: true,
         });
         removed.answer.expect("a node that is there is removed");
-        let old = self.nodes[index].id;
+        assert_ne!(self.nodes[index].id, old, "and joined anew");
+    }
+
+    /// A node was taken out, by hand or because its pool is to be smaller, and joins anew.
+    fn rejoin(&mut self, old: NodeId) {
+        let index = self.nodes.iter().position(|node| node.id == old).expect("a node");
         assert!(self.world.cluster.node(old).is_none() && self.world.cluster.slots_held(old) == 0);
-        let id = self.world.join(&name, "p", GROUPS[index]);
+        let id = self.world.join(&self.nodes[index].name, "p", GROUPS[index]);
         assert_ne!(id, old, "numbers are not given twice");
         self.checker.joined(id, GROUPS[index]);
         let node = &mut self.nodes[index];
         node.id = id;
+        node.boot += 1;
         node.connected = false;
+        node.held.clear();
+        node.reports.clear();
     }
 
     fn round(&mut self, input: &Input) -> Round {
         let round = self.world.round(input);
         self.checker.see(&round.events);
+        self.follow(&round);
+        round
+    }
+
+    /// What nodes do about it.
+    fn follow(&mut self, round: &Round) {
+        for event in &round.events {
+            if let Event::NodeRemoved { node } = event {
+                self.expect_empty(*node);
+            }
+        }
         for action in &round.actions {
             self.act(action);
         }
-        round
+        for event in &round.events {
+            if let Event::NodeRemoved { node } = event {
+                self.rejoin(*node);
+            }
+        }
+    }
+
+    /// A node that answers and is taken out has nothing left. One that does not may run what will not run elsewhere.
+    fn expect_empty(&self, node: NodeId) {
+        let node = self.nodes.iter().find(|other| other.id == node).expect("a node");
+        let lives = |part: &Part| part.runs && !part.over;
+        assert!(
+            !(node.connected && node.held.values().any(lives)),
+            "{} runs something",
+            node.name
+        );
     }
 
     fn act(&mut self, action: &Action) {
@@ -353,16 +418,23 @@ impl Simulation {
                     return;
                 }
                 self.expect_alone(start.task, start.attempt);
+                let told = std::iter::once(self.nodes[index].id);
+                self.checker.expect_prepared(start.task, told);
                 let runs = start.nodes[0].node == self.nodes[index].id;
+                let stage = match start.coordination {
+                    Some(_) => Stage::Coordinates,
+                    None => Stage::Begun,
+                };
                 let part = Part {
                     task: start.task,
                     runs,
                     rerunnable: start.rerunnable,
                     over: false,
+                    stage,
                 };
                 let node = &mut self.nodes[index];
                 node.held.insert(start.attempt, part);
-                if runs {
+                if runs && stage == Stage::Begun {
                     node.reports.push(Report::Started {
                         attempt: start.attempt,
                         at,
@@ -385,8 +457,37 @@ impl Simulation {
                 node.held.remove(attempt);
                 node.reports.push(Report::Released { attempt: *attempt });
             }
-            Order::Unknown => {}
+            // Some of its lives have no way to start anew.
+            Order::Restart { .. } if self.nodes[index].boot % 3 == 2 => {
+                let reason = "no command is configured".to_owned();
+                self.nodes[index].reports.push(Report::ErrandRefused { reason });
+            }
+            Order::Restart { .. } => self.reboot(index),
+            Order::Begin { attempt } => self.begin(index, *attempt),
+            Order::ForgetJob { .. } | Order::Unknown => {}
         }
+    }
+
+    /// All of a gang have coordinated.
+    fn begin(&mut self, index: usize, attempt: AttemptId) {
+        let (at, node) = (self.world.now.wall, &mut self.nodes[index]);
+        if let Some(part) = node
+            .held
+            .get_mut(&attempt)
+            .filter(|part| part.stage == Stage::Waits && !part.over)
+        {
+            assert!(part.runs, "only the primary begins");
+            part.stage = Stage::Begun;
+            node.reports.push(Report::Started { attempt, at });
+        }
+    }
+
+    fn reboot(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        node.connected = false;
+        node.boot += 1;
+        node.held.clear();
+        node.reports.clear();
     }
 
     /// The promise itself, seen from the nodes: wherever they are, none has a living part of another try.
@@ -410,12 +511,13 @@ impl Simulation {
         let node = &mut self.nodes[index];
         let mut hello = hello(&node.name, SLOTS, node.boot);
         hello.inventory.sockets = SOCKETS[index];
+        hello.inventory.domain = DOMAINS[index].map(|name| name.parse().expect("a domain"));
         hello.inventory.memory_bytes <<= index;
         for (attempt, part) in &node.held {
             let state = match (part.over, part.runs) {
                 (true, _) => HeldState::Ended,
-                (false, true) => HeldState::Running { started_at: at },
-                (false, false) => HeldState::Waiting,
+                (false, true) if part.stage == Stage::Begun => HeldState::Running { started_at: at },
+                (false, _) => HeldState::Waiting,
             };
             hello.held.push(HeldAttempt {
                 attempt: *attempt,
@@ -427,15 +529,47 @@ impl Simulation {
         let round = self.world.node_up(hello);
         round.answer.as_ref().expect("a hello is taken");
         self.checker.see(&round.events);
-        for action in &round.actions {
-            self.act(action);
+        self.follow(&round);
+    }
+
+    /// A job may have no node left on which its preparation has not failed.
+    fn cancel_barred(&mut self) {
+        let cluster = &self.world.cluster;
+        let is_barred = |job: &&JobRow| self.nodes.iter().any(|node| cluster.is_barred(job.id, node.id));
+        let barred: Vec<JobId> = cluster.jobs().filter(is_barred).map(|job| job.id).collect();
+        for job in barred {
+            // One that is being ended already says so in a note; one that is over and holds a node still is refused.
+            drop(self.round(&Input::CancelJob {
+                caller: root(),
+                job,
+                force: false,
+                message: String::new(),
+            }));
         }
     }
 
     fn finish(&mut self, index: usize, code: i32) {
         let at = self.world.now.wall;
         let node = &mut self.nodes[index];
-        if let Some((attempt, part)) = node.held.iter_mut().find(|(_, part)| part.runs && !part.over) {
+        let goes_on =
+            |part: &Part| !part.over && (part.stage == Stage::Coordinates || (part.runs && part.stage == Stage::Begun));
+        let Some((attempt, part)) = node.held.iter_mut().find(|(_, part)| goes_on(part)) else {
+            return;
+        };
+        if part.stage == Stage::Coordinates && code == 0 {
+            part.stage = Stage::Waits;
+            node.reports.push(Report::Coordinated { attempt: *attempt });
+        } else if part.stage == Stage::Coordinates {
+            part.over = true;
+            let outcome = AttemptOutcome::NotStarted {
+                reason: "it could not listen".to_owned(),
+            };
+            node.reports.push(Report::Ended {
+                attempt: *attempt,
+                outcome,
+                at,
+            });
+        } else {
             part.over = true;
             node.reports.push(Report::Ended {
                 attempt: *attempt,
@@ -530,17 +664,29 @@ impl Simulation {
 
     /// Faults stop, programs end: every job must end, and nothing stays held.
     fn let_end(&mut self) {
+        for life in [lives::Life::StopResize, lives::Life::NoStartTask] {
+            let input = life.input(|node| self.nodes[node].name.parse().expect("a name"));
+            self.round(&input).answer.expect("an administrator may");
+        }
         let all = Input::SwitchNodes {
             caller: root(),
             nodes: Vec::new(),
             admin: AdminState::Online,
-            requeue: false,
+            option: Deallocation::default(),
         };
         drop(self.round(&all)); // Refused when all are online.
         for index in 0..self.nodes.len() {
             self.connect(index);
         }
-        let kept = |job: &&JobRow| job.state == JobState::Configuring || job.spec.run_until_canceled;
+        for input in lifecycle::end_schedules(&self.world) {
+            self.round(&input).answer.expect("a schedule is ended");
+        }
+        let has_service = |job| {
+            let mut tasks = self.world.cluster.tasks_of(job);
+            tasks.any(|task| task.spec.kind == TaskKind::Service)
+        };
+        let idle = |job: &JobRow| matches!(job.state, JobState::Configuring | JobState::Disabled { .. });
+        let kept = |job: &&JobRow| idle(job) || job.spec.run_until_canceled || has_service(job.id);
         let kept: Vec<JobId> = self.world.cluster.jobs().filter(kept).map(|job| job.id).collect();
         for job in kept {
             // One that is being ended already says so in a note.
@@ -552,8 +698,13 @@ impl Simulation {
             }));
         }
         for _ in 0..1000 {
+            self.cancel_barred();
             if self.world.cluster.jobs().count() == 0 && self.world.cluster.attempts().count() == 0 {
                 break;
+            }
+            // One that started anew may have been off before.
+            if self.world.cluster.nodes().any(|row| row.admin != AdminState::Online) {
+                drop(self.round(&all));
             }
             for index in 0..self.nodes.len() {
                 if !self.nodes[index].connected {
@@ -569,7 +720,8 @@ impl Simulation {
         for number in 1..self.world.next_job().0 {
             let row = self.world.stored(&RowKey::Job(JobId(number)));
             assert!(
-                matches!(row, Some(Row::Job(job)) if job.state.is_ended()),
+                (row.is_none() && self.checker.is_deleted(JobId(number)))
+                    || matches!(row, Some(Row::Job(job)) if job.state.is_ended()),
                 "job {number} is on disk as over"
             );
         }
@@ -581,5 +733,13 @@ impl Simulation {
                 node.name
             );
         }
+    }
+}
+
+const fn deallocation(requeue: bool) -> Deallocation {
+    if requeue {
+        Deallocation::Requeue
+    } else {
+        Deallocation::TaskCompletion
     }
 }

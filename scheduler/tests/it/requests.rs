@@ -1,11 +1,12 @@
 //! Requests that are refused: each says what was asked, what is wrong and what to do, and changes nothing.
 
 use proto::client::{MAX_TASKS, RefusalCode};
-use proto::ids::{NodeId, NodeName, PoolName, SubmissionId};
+use proto::ids::{NodeId, NodeName, PoolName, SubmissionId, TaskNumber};
+use proto::model::exit::{ExitConditions, ExitOptions, ExitRule};
 use proto::model::job::{JobChange, JobKind, JobSpec};
 use proto::model::owner::{Caller, Role};
 use proto::model::sweep::Sweep;
-use proto::model::task::{Interactive, MAX_COMMAND_BYTES, Request, TaskSpec};
+use proto::model::task::{CommonFile, Interactive, MAX_COMMAND_BYTES, MAX_SCRIPT_BYTES, Request, TaskRange, TaskSpec};
 use proto::stored::TokenRow;
 use proto::units::{Millis, Timestamp};
 use scheduler::{Answer, Input, Settings};
@@ -233,10 +234,10 @@ fn what_tasks_carry_is_bounded() {
         ),
         (
             submit(|_, tasks| {
-                tasks[0].script = Some("x".repeat(60 * 1024));
-                tasks[0].sweep = Some(Sweep::new(1, 5000, 1).expect("a sweep"));
+                tasks[0].sweep = Some(Sweep::new(1, 10_000_000, 1).expect("a sweep"));
+                tasks.extend(vec![tasks[0].clone(); 100]);
             }),
-            "MiB together, and 256 are the most",
+            "the job would have 1010000000 tasks, steps of sweeps counted, and 1000000000 are the most",
         ),
         (
             submit(|_, tasks| tasks[0].request = Request::Beside { node: NodeId(1) }),
@@ -299,5 +300,71 @@ fn what_runs_in_somebodys_name_is_said_by_them() {
         } else {
             world.round(&by_administrator).answer.expect("no refusal");
         }
+    }
+}
+
+#[test]
+fn files_commands_and_conditions_of_a_task_are_bounded() {
+    let mut world = World::new(Settings::default());
+    let file = |bytes: usize| CommonFile {
+        path: "hosts".to_owned(),
+        text: "x".repeat(bytes),
+        mode: 0o644,
+    };
+    let rule = ExitRule {
+        first: 1,
+        last: 1,
+        options: ExitOptions::default(),
+    };
+    let conditions = |count| {
+        Some(Box::new(ExitConditions {
+            codes: vec![rule; count],
+            ..ExitConditions::default()
+        }))
+    };
+    let cases = [
+        (
+            submit(|_, tasks| tasks[0].common_files = vec![file(MAX_SCRIPT_BYTES + 1)]),
+            "bytes together, and 65536 are the most",
+        ),
+        (
+            submit(|_, tasks| {
+                tasks[0].common_files = vec![file(40_000)];
+                tasks[0].script = Some("x".repeat(40_000));
+            }),
+            "the common files and the script have 80000 bytes together",
+        ),
+        (
+            submit(|_, tasks| {
+                tasks[0].request = Request::Nodes { count: 1 };
+                tasks[0].command.push("x".repeat(20_000));
+                tasks[0].coordination = Some(vec!["prepare".to_owned(), "x".repeat(20_000)]);
+            }),
+            "both commands have 40015 bytes together",
+        ),
+        (
+            submit(|_, tasks| {
+                tasks[0].request = Request::Nodes { count: 1 };
+                tasks[0].coordination = Some(Vec::new());
+            }),
+            "coordination: the command is empty",
+        ),
+        (
+            submit(|_, tasks| tasks[0].exit_conditions = conditions(65)),
+            "65 exit conditions are named, and 64 are the most",
+        ),
+        (
+            submit(|_, tasks| {
+                let range = TaskRange {
+                    first: TaskNumber(2),
+                    last: TaskNumber(3),
+                };
+                tasks[0].depends_on_ranges = vec![range; 65];
+            }),
+            "65 ranges of tasks to wait for are named, and 64 are the most",
+        ),
+    ];
+    for (input, says) in cases {
+        refused(&mut world, &input, says);
     }
 }

@@ -6,6 +6,7 @@
 //! > submit nodes=4 tasks=2 priority=10 exclusive alone groups=a pool=p requested=n1,n2 runtime=60 limit=30
 //!          norerun requeues=1 id=7 as=bob command=hostname
 //! > started n0 1    ended n0 1 exit=3 | signal=9 | notstarted | fenced | lost | stopped | timedout    released n1 1
+//! > coordinated n1 1
 //! > lose n2         the connection breaks           > silence n2      heartbeats stop, unnoticed
 //! > hello n2 boot=2 held=1:running,2:waiting,3:ended
 //! > tick 5s         heartbeats of all that answer, every 5 s
@@ -23,7 +24,7 @@ use proto::control::{HeldAttempt, HeldState, Order, Report};
 use proto::event::Event;
 use proto::hostlist;
 use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, SubmissionId};
-use proto::model::job::{JobOutcome, JobSpec, JobState, Priority};
+use proto::model::job::{JobOutcome, JobSpec, JobState, Priority, TaskCounts};
 use proto::model::node::{AdminState, Liveness};
 use proto::model::owner::Caller;
 use proto::model::task::{AttemptOutcome, Request, TaskOutcome, TaskSpec, TaskState};
@@ -32,7 +33,7 @@ use proto::units::Millis;
 use scheduler::{Action, Answer, Input, Settings};
 
 use crate::world::{Round, World, hello, root, user};
-use crate::{wishes, work};
+use crate::{lifecycle, placing, pools, roles, tasks, wishes, work};
 
 #[test]
 #[expect(
@@ -103,7 +104,7 @@ impl Story {
             "node" => self.nodes(words),
             "submit" => self.submit(words),
             "rehearse" => self.rehearse(words),
-            "started" | "ended" | "released" => self.report(words),
+            "started" | "ended" | "released" | "coordinated" => self.report(words),
             "lose" => self.lose(words),
             "silence" => self
                 .silent
@@ -131,7 +132,7 @@ impl Story {
                     caller: words.admin(),
                     nodes: words.names(1),
                     admin,
-                    requeue: words.has("requeue"),
+                    option: pools::option(words),
                 });
             }
             "remove" => self.input(&Input::RemoveNodes {
@@ -151,18 +152,40 @@ impl Story {
                 self.world.restart();
                 self.silent.clear();
             }
+            "join" | "pool" | "pools" | "reboot" | "reimage" | "cannot" => self.pools(words),
+            "reactivate" => self.input(&tasks::reactivate(words)),
             "why" => self.why(JobId(words.number(1))),
             "show" => self.show(),
+            "schedules" => lifecycle::schedules(&self.world).iter().for_each(|line| self.say(line)),
+            "away" => self.world.pass(words.span(1)),
             _ => self.work(words),
         }
     }
 
+    fn pools(&mut self, words: &Words<'_>) {
+        match words.verb() {
+            "join" => words.names(1).iter().for_each(|name| {
+                let pool = words.value("pool").unwrap_or("p");
+                self.world.join(name.as_str(), pool, &[]);
+            }),
+            "pools" => pools::show(&self.world.cluster).iter().for_each(|line| self.say(line)),
+            _ => self.input(&pools::input(words, &self.world)),
+        }
+    }
+
     fn work(&mut self, words: &Words<'_>) {
+        if let Some(lines) = placing::show(words, &self.world) {
+            return lines.iter().for_each(|line| self.say(line));
+        }
+        if let Some(input) = placing::input(words) {
+            return self.input(&input);
+        }
         self.submissions += 1;
         let submission = words
             .value("id")
             .map_or(self.submissions, |n| n.parse().expect("an id"));
         let input = work::input(words, &self.world, SubmissionId(submission), || self.wanted(words));
+        let input = input.or_else(|| lifecycle::input(words, &self.world, || self.wanted(words)));
         self.input(&input.unwrap_or_else(|| panic!("{}: no command '{}'", words.file, words.verb())));
     }
 
@@ -190,6 +213,7 @@ impl Story {
             if let Some(mib) = words.value("mib") {
                 hello.inventory.memory_bytes = mib.parse::<u64>().expect("a number") << 20;
             }
+            placing::read_node(words, &mut hello.inventory);
             self.world.node_up(hello).answer.expect("a hello");
         }
     }
@@ -266,8 +290,13 @@ impl Story {
         task.rerunnable = !words.has("norerun");
         task.max_requeues = Some(count("requeues").unwrap_or(3));
         task.runtime_limit = millis("limit");
+        task.retention = millis("retention");
         wishes::read(words, &mut job, &mut task, |name| self.id(name));
         work::read(words, &mut job, &mut task, self.world.now.wall);
+        lifecycle::read(words, &mut job, &self.world);
+        roles::read(words, &mut job, &mut task);
+        tasks::read(words, &mut job, &mut task);
+        placing::read(words, &mut task);
         (job, vec![task; count("tasks").unwrap_or(1) as usize])
     }
 
@@ -278,6 +307,7 @@ impl Story {
         let report = match words.verb() {
             "started" => Report::Started { attempt, at },
             "released" => Report::Released { attempt },
+            "coordinated" => Report::Coordinated { attempt },
             _ => Report::Ended {
                 attempt,
                 outcome: words.outcome(node),
@@ -337,8 +367,7 @@ impl Story {
     }
 
     fn tick(&mut self, words: &Words<'_>) {
-        let seconds: u64 = words.plain(1).trim_end_matches('s').parse().expect("seconds");
-        let mut left = Millis::from_seconds(seconds);
+        let mut left = words.span(1);
         while left > Millis(0) {
             let step = left.min(self.world.settings.timing.heartbeat);
             left = left - step;
@@ -402,6 +431,9 @@ impl Story {
     }
 
     fn event(&self, event: &Event) -> Option<String> {
+        if let Some(words) = lifecycle::event(event) {
+            return Some(words);
+        }
         Some(match event {
             Event::JobAdded { .. } | Event::JobCreated { .. } | Event::TasksAdded { .. } => return None,
             Event::JobSubmitted { job, .. } => format!("job {job} submitted"),
@@ -414,7 +446,7 @@ impl Story {
             Event::NodeSuspected { node, .. } => format!("{} suspect", self.name(*node)),
             Event::NodeReturned { node, .. } => format!("{} returned", self.name(*node)),
             Event::NodeLost { node, .. } => format!("{} lost", self.name(*node)),
-            Event::NodeSwitched { node, admin } => format!("{} {admin:?}", self.name(*node)),
+            Event::NodeSwitched { node, admin, .. } => format!("{} {admin:?}", self.name(*node)),
             Event::JobStopping { job, outcome } => format!("job {job} stopping: {}", job_outcome(outcome)),
             Event::JobEnded { job, outcome, .. } => format!("job {job} ended: {}", job_outcome(outcome)),
             Event::Granted {
@@ -438,14 +470,22 @@ impl Story {
             }
             Event::AttemptEnded { attempt, outcome, .. } => format!("attempt {attempt} ended: {outcome:?}"),
             Event::ShareReleased { attempt, node } => format!("attempt {attempt} has left {}", self.name(*node)),
-            Event::TaskRequeued { task, asked: false } => format!("task {task} waits again"),
-            Event::TaskRequeued { task, asked: true } => format!("task {task} waits again, as asked"),
+            Event::TaskRequeued { task, retry: true, .. } => format!("task {task} waits again, to be retried"),
+            Event::TaskRequeued { task, afresh: true, .. } => format!("task {task} waits again, as asked, afresh"),
+            Event::TaskRequeued { task, asked: false, .. } => format!("task {task} waits again"),
+            Event::TaskRequeued { task, asked: true, .. } => format!("task {task} waits again, as asked"),
             Event::TaskEnded { task, outcome, .. } => format!("task {task} ended: {}", task_outcome(outcome)),
+            Event::ArrayRestCanceled { task, .. } => format!("rest of {task} canceled"),
+            Event::ArrayRestRequeued { task } => format!("rest of {task} waits again"),
             Event::GroupAdded { group, .. } => format!("group {group} made"),
             Event::GroupRemoved { group } => format!("group {group} removed"),
             Event::GroupJoined { group, node } => format!("{} in {group}", self.name(*node)),
             Event::GroupLeft { group, node } => format!("{} not in {group}", self.name(*node)),
-            other => format!("{other:?}"),
+            Event::ErrandAdded { task } if task.number.is_per_node() => format!("task {task} due"),
+            Event::ErrandForgotten { task } if task.number.is_per_node() => format!("task {task} forgotten"),
+            Event::AttemptSent { attempt } => format!("attempt {attempt} sent"),
+            Event::Coordinated { attempt, node } => format!("attempt {attempt} coordinated on {}", self.name(*node)),
+            other => pools::event(other, |node| self.name(node)).unwrap_or_else(|| format!("{other:?}")),
         })
     }
 
@@ -461,6 +501,9 @@ impl Story {
                     Order::Start(start) => format!("start {} ({})", start.attempt, start.task),
                     Order::Stop { attempt, grace } => format!("stop {attempt} within {grace}"),
                     Order::Release { attempt } => format!("release {attempt}"),
+                    Order::Begin { attempt } => format!("begin {attempt}"),
+                    Order::Restart { reimage } => format!("restart{}", if *reimage { " from its image" } else { "" }),
+                    Order::ForgetJob { job } => format!("forget job {job}"),
                     Order::Unknown => "?".to_owned(),
                 };
                 format!("{} <- {order}", self.name(*node))
@@ -469,7 +512,7 @@ impl Story {
     }
 
     fn why(&mut self, job: JobId) {
-        let Some(why) = scheduler::explain(&self.world.cluster, job) else {
+        let Some(why) = scheduler::explain(&self.world.cluster, job, self.world.now) else {
             return self.say("it does not wait");
         };
         self.tell_why(&why);
@@ -531,12 +574,27 @@ impl Story {
                 _ => String::new(),
             };
             lines.push(format!("job {} {}{more}", job.id, job.state.word()));
-            for task in cluster.tasks_of(job.id) {
+            for task in cluster.tasks_of(job.id).chain(cluster.errands_of(job.id)) {
                 let attempt = match &task.state {
                     TaskState::Ended { .. } | TaskState::Queued => String::new(),
                     state => format!(" attempt {}", state.attempt().expect("one that holds")),
                 };
-                lines.push(format!("  task {} {}{attempt}", task.id, task.state.word()));
+                let elements = task.array.as_ref().map_or_else(String::new, |state| {
+                    let counts = state.counts;
+                    let TaskCounts {
+                        queued,
+                        running,
+                        finished,
+                        failed,
+                        canceled,
+                    } = counts;
+                    format!(
+                        ": {queued} wait, {running} run, {finished} finished, {failed} failed, {canceled} canceled; \
+                         untouched from {}",
+                        state.next
+                    )
+                });
+                lines.push(format!("  task {} {}{attempt}{elements}", task.id, task.state.word()));
             }
         }
         lines.iter().for_each(|line| self.say(line));
@@ -547,6 +605,7 @@ fn job_outcome(outcome: &JobOutcome) -> String {
     match outcome {
         JobOutcome::Finished => "finished".to_owned(),
         JobOutcome::Failed { reason } => format!("failed: {reason}"),
+        JobOutcome::Terminated { by, reason } => format!("terminated by '{by}': {reason}"),
         JobOutcome::Canceled { by, message } => format!("canceled by {by} '{message}'"),
     }
 }
@@ -585,7 +644,7 @@ impl<'a> Words<'a> {
         self.words[0]
     }
 
-    fn plain(&self, at: usize) -> &'a str {
+    pub(crate) fn plain(&self, at: usize) -> &'a str {
         self.words
             .get(at)
             .unwrap_or_else(|| panic!("{}: {:?} lacks a word", self.file, self.words))
@@ -594,6 +653,10 @@ impl<'a> Words<'a> {
     /// All words from there on.
     pub(crate) fn rest(&self, from: usize) -> &[&'a str] {
         self.words.get(from..).unwrap_or_default()
+    }
+
+    fn span(&self, at: usize) -> Millis {
+        Millis::from_seconds(self.plain(at).trim_end_matches('s').parse().expect("seconds"))
     }
 
     pub(crate) fn number(&self, at: usize) -> u64 {
@@ -610,8 +673,8 @@ impl<'a> Words<'a> {
         self.words.contains(&switch)
     }
 
-    fn names(&self, from: usize) -> Vec<NodeName> {
-        let switches = ["force", "requeue"];
+    pub(crate) fn names(&self, from: usize) -> Vec<NodeName> {
+        let switches = ["force", "requeue", "terminate", "retaineddata"];
         let plain = self.words.iter().skip(from);
         let plain = plain.filter(|word| !word.contains('=') && !switches.contains(word));
         plain.flat_map(|list| names(list)).collect()
@@ -624,7 +687,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn admin(&self) -> Caller {
+    pub(crate) fn admin(&self) -> Caller {
         self.value("as").map_or_else(root, user)
     }
 

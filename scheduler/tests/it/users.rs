@@ -292,8 +292,8 @@ fn settings_are_checked_kept_and_taken_back() {
         (("TaskRetryCount", "-1"), "'-1' is no value of TaskRetryCount"),
         (("LostTimeout", "5"), "is read when the head node starts"),
         (
-            ("BackfillLookAhead", "5"),
-            "the parameter 'BackfillLookAhead' is not built yet",
+            ("PreemptionMode", "5"),
+            "the parameter 'PreemptionMode' is not built yet",
         ),
         (("taskretrycoun", "5"), "did you mean 'TaskRetryCount'?"),
     ] {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proto::ids::{GroupName, NodeId};
 use proto::model::job::{GroupOperator, JobKind, JobSpec, OrderBy, OrderKey, Span, Units};
 use proto::model::task::{Request, TaskSpec};
+use proto::units::Millis;
 
 /// Groups of the story's nodes, by their numbers: the second is in both, the last in none.
 pub(crate) const GROUPS: [&[&str]; 4] = [&["a"], &["a", "b"], &["b"], &[]];
@@ -11,17 +12,43 @@ pub(crate) const GROUPS: [&[&str]; 4] = [&["a"], &["a", "b"], &["b"], &[]];
 /// Sockets of the story's nodes; each has three slots.
 pub(crate) const SOCKETS: [u32; 4] = [0, 3, 1, 2];
 
+/// Placement domains of the story's nodes.
+pub(crate) const DOMAINS: [Option<&str>; 4] = [Some("d"), Some("d"), None, Some("e")];
+
 /// A wish of a job, or of its task.
 #[derive(Debug, Clone)]
 pub(crate) enum Want {
     Nothing,
-    Sockets { least: u32, more: u32 },
-    More { by: u32 },
-    OneNode { cores: u32, fewest_first: bool },
-    Grouped { operator: GroupOperator, request: Request },
-    Sized { cores: u32 },
-    Bounded { units: Units, request: Request },
-    Beside { node: usize },
+    Sockets {
+        least: u32,
+        more: u32,
+    },
+    More {
+        by: u32,
+    },
+    OneNode {
+        cores: u32,
+        fewest_first: bool,
+    },
+    Grouped {
+        operator: GroupOperator,
+        request: Request,
+    },
+    Sized {
+        cores: u32,
+    },
+    Bounded {
+        units: Units,
+        request: Request,
+    },
+    Beside {
+        node: usize,
+    },
+    /// Memory that every node has, on each; and an end that is known, or not.
+    Memory {
+        mib: u64,
+        limit: u64,
+    },
 }
 
 pub(crate) fn want() -> impl Strategy<Value = Want> {
@@ -52,6 +79,7 @@ pub(crate) fn want() -> impl Strategy<Value = Want> {
             request,
         }),
         1 => (0..4usize).prop_map(|node| Want::Beside { node }),
+        3 => (1..=1024u64, 0..90u64).prop_map(|(mib, limit)| Want::Memory { mib, limit }),
     ]
 }
 
@@ -101,6 +129,10 @@ impl Want {
                     (_, request) => request,
                 };
                 job.units = Some(units);
+            }
+            Self::Memory { mib, limit } => {
+                task.memory_mib = Some(mib);
+                task.runtime_limit = (limit > 20).then_some(Millis::from_seconds(limit));
             }
             Self::Beside { node } => {
                 task.request = Request::Beside { node: nodes[node] };

@@ -64,7 +64,7 @@ pub(crate) fn input(
         "modify" => Input::ModifyJob {
             caller,
             job: job(),
-            change: Box::new(change(words, world.now.wall)),
+            change: Box::new(change(words, world)),
         },
         "clone" => Input::CloneJob {
             caller,
@@ -117,7 +117,8 @@ fn tasks(words: &Words<'_>) -> Option<Vec<TaskId>> {
     ids.map(|word| word.parse().ok()).collect()
 }
 
-fn change(words: &Words<'_>, now: Timestamp) -> JobChange {
+fn change(words: &Words<'_>, world: &World) -> JobChange {
+    let now = world.now.wall;
     let switch = |key: &str| words.value(key).map(|text| text == "yes");
     let progress = words.value("percent").is_some() || words.value("said").is_some();
     JobChange {
@@ -140,6 +141,7 @@ fn change(words: &Words<'_>, now: Timestamp) -> JobChange {
             .filter_map(|pair| pair.split_once(':'))
             .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
             .collect(),
+        exclusive: switch("exclusive"),
         fail_on_task_failure: switch("failfast"),
         run_dependents_of_failed: switch("anyend"),
         run_until_canceled: switch("forever"),
@@ -148,7 +150,7 @@ fn change(words: &Words<'_>, now: Timestamp) -> JobChange {
             percent: words.value("percent").map(|n| n.parse().expect("a number")),
             message: words.value("said").unwrap_or_default().to_owned(),
         }),
-        ..JobChange::default()
+        ..crate::lifecycle::change(words, world)
     }
 }
 

@@ -15,7 +15,7 @@ use proto::units::{Millis, Monotonic, Now, Timestamp};
 use scheduler::{Action, Answer, Cluster, Input, Settings, StoredJob};
 
 /// The wall clock at the start of a story, unlike the monotonic one.
-const EPOCH: u64 = 1_000_000;
+pub(crate) const EPOCH: Timestamp = Timestamp(1_000_000);
 
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
@@ -38,7 +38,7 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         settings.check().expect("clocks that hold");
         let now = Now {
-            wall: Timestamp(EPOCH),
+            wall: EPOCH,
             monotonic: Monotonic(0),
         };
         let mut cluster = Cluster::new(settings);
@@ -119,6 +119,14 @@ impl World {
             match change {
                 Change::Put(row) => self.store.insert(row.key(), row),
                 Change::Delete(key) => self.store.remove(&key),
+                Change::DeleteJob(job) => {
+                    self.store.retain(|key, _| match key {
+                        RowKey::Job(id) => *id != job,
+                        RowKey::Task(id) | RowKey::Chunk(id, _) => id.job != job,
+                        _ => true,
+                    });
+                    None
+                }
             };
         }
         assert_eq!(self.cluster.take_changes(), [], "each change is told once");
@@ -128,12 +136,13 @@ impl World {
         self.cluster.check().expect("invariants hold");
     }
 
-    /// What a head node would load: all rows but jobs that are over and their tasks.
+    /// What a head node would load: all rows but jobs that are over and their tasks, unless they are to be deleted.
     fn live_rows(&self) -> Vec<Row> {
-        let over = |job| matches!(self.store.get(&RowKey::Job(job)), Some(Row::Job(row)) if row.state.is_ended());
+        let over = |job| matches!(self.store.get(&RowKey::Job(job)), Some(Row::Job(row)) if row.state.is_ended() && !row.deleting);
         let is_live = |row: &&Row| match row {
-            Row::Job(row) => !row.state.is_ended(),
+            Row::Job(row) => !row.state.is_ended() || row.deleting,
             Row::Task(row) => !over(row.id.job),
+            Row::Chunk(row) => !over(row.array.job),
             _ => true,
         };
         self.store.values().filter(is_live).cloned().collect()
@@ -157,6 +166,7 @@ impl World {
             rows.retain(|row| match row {
                 Row::Job(row) => !over(row.id),
                 Row::Task(row) => !over(row.id.job),
+                Row::Chunk(row) => !over(row.array.job),
                 _ => true,
             });
             for row in &mut rows {
@@ -206,10 +216,19 @@ impl World {
             Row::Task(task) => Some((**task).clone()),
             _ => None,
         });
+        let first = RowKey::Chunk(TaskId::first_of(id), 0);
+        let chunks = self
+            .store
+            .range(first..=RowKey::Chunk(TaskId::last_of(id), u32::MAX))
+            .filter_map(|(_, row)| match row {
+                Row::Chunk(chunk) => Some(chunk.clone()),
+                _ => None,
+            });
         self.cluster.job(id).is_none().then(|| {
             Box::new(StoredJob {
                 job: (**job).clone(),
                 tasks: tasks.collect(),
+                chunks: chunks.collect(),
             })
         })
     }

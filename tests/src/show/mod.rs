@@ -1,85 +1,149 @@
 //! The demonstrations: what issues say must be seen, each under its name, run on real processes.
 
 mod attach;
+mod backfill;
 mod bad_input;
+mod deps;
+mod drain;
+mod gang_whole;
 mod join;
 mod kill_agent;
 mod kill_head;
 mod line;
 mod long_absence;
+mod lost_node;
 mod mpich5;
+mod prep_release_manager;
 mod revoke;
+mod schedule;
+mod sim;
 mod sweep;
 mod users;
+mod why;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::hosts::NeedsRoot;
 
+pub use sim::soak;
+
+/// How one is given.
+#[derive(Debug)]
+enum Run {
+    Plain(fn() -> anyhow::Result<()>),
+    /// With the words behind its name.
+    With(fn(&[&str]) -> anyhow::Result<()>),
+}
+
 /// One demonstration.
 #[derive(Debug)]
 struct Show {
     name: &'static str,
     about: &'static str,
-    run: fn() -> anyhow::Result<()>,
+    run: Run,
 }
 
 const SHOWS: &[Show] = &[
     Show {
         name: "line",
         about: "the line that must always work, its variants, and its table",
-        run: line::run,
+        run: Run::Plain(line::run),
     },
     Show {
         name: "kill-head",
         about: "kill -9 of the head node with 1,000 tasks queued and 8 running loses nothing, runs nothing twice",
-        run: kill_head::run,
+        run: Run::Plain(kill_head::run),
     },
     Show {
         name: "kill-agent",
         about: "kill -9 of a node's agent with tasks running: exit codes are right",
-        run: kill_agent::run,
+        run: Run::Plain(kill_agent::run),
     },
     Show {
         name: "bad-input",
         about: "what a new user gets wrong is named, with the remedy",
-        run: bad_input::run,
+        run: Run::Plain(bad_input::run),
     },
     Show {
         name: "join",
         about: "five hosts from nothing to the seeds' line, with the documented commands only",
-        run: join::run,
+        run: Run::Plain(join::run),
     },
     Show {
         name: "users",
         about: "two users, each sees their own; the other's files and processes are out of reach",
-        run: users::run,
+        run: Run::Plain(users::run),
     },
     Show {
         name: "long-absence",
         about: "a node away for longer than its certificate's life comes back",
-        run: long_absence::run,
+        run: Run::Plain(long_absence::run),
     },
     Show {
         name: "revoke",
         about: "a node and a user that are removed are out at once and stay out",
-        run: revoke::run,
+        run: Run::Plain(revoke::run),
     },
     Show {
         name: "attach",
         about: "job submit -it of an interactive program with input",
-        run: attach::run,
+        run: Run::Plain(attach::run),
     },
     Show {
         name: "sweep",
         about: "a parametric job of 1,000 with three failures; just those are queued again",
-        run: sweep::run,
+        run: Run::Plain(sweep::run),
     },
     Show {
         name: "mpich5",
         about: "a program of MPICH 5 on four hosts",
-        run: mpich5::run,
+        run: Run::Plain(mpich5::run),
+    },
+    Show {
+        name: "why",
+        about: "six jobs that wait for six causes, each named with counts",
+        run: Run::Plain(why::run),
+    },
+    Show {
+        name: "backfill",
+        about: "a short job passes a blocked gang and does not delay it; the picture of it",
+        run: Run::Plain(backfill::run),
+    },
+    Show {
+        name: "gang-whole",
+        about: "gangs and small tasks share nodes; every gang is whole",
+        run: Run::Plain(gang_whole::run),
+    },
+    Show {
+        name: "deps",
+        about: "tasks that wait by name, number and range; exit codes that satisfy and block",
+        run: Run::Plain(deps::run),
+    },
+    Show {
+        name: "prep-release-manager",
+        about: "a manager adds tasks; nodes are prepared before and released after",
+        run: Run::Plain(prep_release_manager::run),
+    },
+    Show {
+        name: "schedule",
+        about: "a job schedule from its first job to its deletion",
+        run: Run::Plain(schedule::run),
+    },
+    Show {
+        name: "drain",
+        about: "a node out of use in each of the four ways",
+        run: Run::Plain(drain::run),
+    },
+    Show {
+        name: "lost-node",
+        about: "a node of a gang is lost: the gang ends whole and runs again, nothing twice",
+        run: Run::Plain(lost_node::run),
+    },
+    Show {
+        name: "sim",
+        about: "seeds of a simulated cluster with faults, every promise watched: sim [N], sim SEED N",
+        run: Run::With(sim::run),
     },
 ];
 
@@ -107,20 +171,20 @@ fn say(what: impl std::fmt::Display) {
 pub fn list() {
     println!("./dev show NAME, one of:");
     for show in SHOWS {
-        println!("  {:<12}{}", show.name, show.about);
+        println!("  {:<22}{}", show.name, show.about);
     }
 }
 
 /// Runs one.
 #[expect(clippy::print_stdout, reason = "demonstrations speak to whoever runs them")]
 #[must_use]
-pub fn run_one(name: &str) -> ExitCode {
+pub fn run_one(name: &str, words: &[&str]) -> ExitCode {
     let Some(show) = SHOWS.iter().find(|show| show.name == name) else {
         println!("no demonstration '{name}'");
         list();
         return ExitCode::from(2);
     };
-    match outcome(show) {
+    match outcome(show, words) {
         Outcome::Passed | Outcome::Skipped => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
     }
@@ -130,7 +194,7 @@ pub fn run_one(name: &str) -> ExitCode {
 #[expect(clippy::print_stdout, reason = "demonstrations speak to whoever runs them")]
 #[must_use]
 pub fn run_all() -> ExitCode {
-    let outcomes: Vec<Outcome> = SHOWS.iter().map(outcome).collect();
+    let outcomes: Vec<Outcome> = SHOWS.iter().map(|show| outcome(show, &[])).collect();
     let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let failed = count(Outcome::Failed);
     println!(
@@ -146,10 +210,13 @@ pub fn run_all() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "demonstrations speak to whoever runs them")]
-fn outcome(show: &Show) -> Outcome {
+fn outcome(show: &Show, words: &[&str]) -> Outcome {
     println!("{}: {}", show.name, show.about);
     let start = Instant::now();
-    let result = (show.run)();
+    let result = match show.run {
+        Run::Plain(run) => run(),
+        Run::With(run) => run(words),
+    };
     let seconds = start.elapsed().as_secs();
     match &result {
         Ok(()) => {

@@ -1,4 +1,5 @@
 //! Checks of the whole tree. Whole-program behaviour is shown by `./dev show`, which `./dev test` runs too.
 
 mod hosts;
+mod sim;
 mod tidy;

@@ -1,7 +1,7 @@
 //! Command lines about nodes, users, tokens, settings and many nodes at once.
 
 use proto::ids::{GroupName, JobId, NodeName, PoolName, Sequence, UserName};
-use proto::model::node::AdminState;
+use proto::model::node::{AdminState, Deallocation};
 use proto::model::owner::Role;
 use proto::units::Millis;
 
@@ -42,17 +42,20 @@ fn clusrun(line: &str) -> ClusRun {
 
 #[test]
 fn switches_and_groups() {
-    let switch = |nodes, admin, requeue| Ok(Command::Node(NodeCommand::Switch { nodes, admin, requeue }));
+    let switch = |nodes, admin, option| Ok(Command::Node(NodeCommand::Switch { nodes, admin, option }));
     let three = || vec![node("n1"), node("n2"), node("x")];
     assert_eq!(
         command("node offline n[1-2] x"),
-        switch(three(), AdminState::Draining, false)
+        switch(three(), AdminState::Draining, Deallocation::TaskCompletion)
     );
     assert_eq!(
         command("node drain n[1-2] x --requeue"),
-        switch(three(), AdminState::Draining, true)
+        switch(three(), AdminState::Draining, Deallocation::Requeue)
     );
-    assert_eq!(command("node online /all"), switch(vec![], AdminState::Online, false));
+    assert_eq!(
+        command("node online /all"),
+        switch(vec![], AdminState::Online, Deallocation::TaskCompletion)
+    );
     let group = GroupName::new("g").expect("a name");
     assert_eq!(
         command("nodegroup add g n1"),

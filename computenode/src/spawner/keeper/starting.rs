@@ -81,6 +81,7 @@ impl Keeper {
         let attempt = order.attempt;
         match order.role {
             Role::Root => self.leave(attempt, None, outcome),
+            Role::Coordination => self.coordination_dropped(attempt, outcome),
             Role::Proxy { launch } => {
                 if let Some(held) = self.attempts.get_mut(&attempt) {
                     held.starting_proxies -= 1;
@@ -161,6 +162,7 @@ impl Keeper {
             .map(|at| self.early.swap_remove(at).1);
         match order.role {
             Role::Root => self.root_started(order, result),
+            Role::Coordination => self.coordination_started(order, result),
             Role::Proxy { launch } => {
                 if let Some(held) = self.attempts.get_mut(&order.attempt) {
                     held.starting_proxies -= 1;
@@ -181,7 +183,7 @@ impl Keeper {
         }
     }
 
-    fn adopt(&mut self, pid: i32, order: &SpawnOrder) {
+    pub(super) fn adopt(&mut self, pid: i32, order: &SpawnOrder) {
         self.children.insert(
             pid,
             Child {
@@ -221,7 +223,7 @@ impl Keeper {
         }
     }
 
-    fn is_wanted(&self, attempt: AttemptId) -> bool {
+    pub(super) fn is_wanted(&self, attempt: AttemptId) -> bool {
         self.attempts.get(&attempt).is_none_or(|held| held.ending.is_none())
     }
 }

@@ -11,6 +11,8 @@ use super::starting::STARTING_LIMIT;
 use super::*;
 use crate::spawner::message::Output;
 
+mod coordination;
+
 const ATTEMPT: AttemptId = AttemptId(1);
 
 /// A keeper with an agent, which holds one attempt.

@@ -4,11 +4,31 @@ use super::{Key, OptionSpec, Value, Verb, built, not_yet};
 
 const SUBMIT: &[Verb] = &[Verb::JobSubmit];
 /// Of a job as a whole.
-const JOB: &[Verb] = &[Verb::JobSubmit, Verb::JobNew, Verb::JobModify];
+pub(super) const JOB: &[Verb] = &[
+    Verb::JobSubmit,
+    Verb::JobNew,
+    Verb::JobModify,
+    Verb::ScheduleAdd,
+    Verb::ScheduleModify,
+];
 /// Of a task.
-const TASK: &[Verb] = &[Verb::JobSubmit, Verb::JobAdd];
+pub(super) const TASK: &[Verb] = &[
+    Verb::JobSubmit,
+    Verb::JobAdd,
+    Verb::TaskAdd,
+    Verb::ScheduleAdd,
+    Verb::ScheduleModify,
+];
 /// Of either.
-const SIZED: &[Verb] = &[Verb::JobSubmit, Verb::JobNew, Verb::JobModify, Verb::JobAdd];
+const SIZED: &[Verb] = &[
+    Verb::JobSubmit,
+    Verb::JobNew,
+    Verb::JobModify,
+    Verb::JobAdd,
+    Verb::TaskAdd,
+    Verb::ScheduleAdd,
+    Verb::ScheduleModify,
+];
 const LIST: &[Verb] = &[Verb::JobList];
 
 /// In the order of help.
@@ -166,6 +186,49 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     )
     .repeats(),
     built(
+        Key::MaxWallClock,
+        "max-wall-clock",
+        Value::Text("TIME"),
+        JOB,
+        "terminate it so long after its submission, waiting included; as --runtime; Infinite",
+    ),
+    built(
+        Key::MaxTaskRetries,
+        "max-task-retries",
+        Value::Text("N"),
+        JOB,
+        "run tasks again so often after an exit that is no success; -1 for ever; 'any' takes it back",
+    ),
+    built(
+        Key::PerformExitActions,
+        "perform-exit-actions",
+        Value::Flag,
+        JOB,
+        "do what --on-exit of its tasks says of the job; any other failure terminates it",
+    ),
+    built(
+        Key::MaxParallelTasks,
+        "max-parallel-tasks",
+        Value::Text("N"),
+        JOB,
+        "so many of its tasks at a time; 'any' takes it back",
+    ),
+    built(
+        Key::Parents,
+        "parent-job-ids",
+        Value::Text("J1,J2"),
+        JOB,
+        "jobs that have to finish before; when one ends otherwise, this one fails",
+    )
+    .also(&["parents"]),
+    built(
+        Key::JobFile,
+        "job-file",
+        Value::Text("FILE"),
+        &[Verb::JobSubmit, Verb::JobNew, Verb::ScheduleAdd, Verb::ScheduleModify],
+        "a whole job with its tasks: TOML, YAML or JSON, by the file's ending; see docs/job-file.md",
+    ),
+    built(
         Key::ProgressPercent,
         "progress",
         Value::Text("N"),
@@ -185,7 +248,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "type",
         Value::Text("TYPE"),
         TASK,
-        "Basic or ParametricSweep; said by --parametric already",
+        "Basic, ParametricSweep (said by --parametric already), Service (instances until the job is ended), or with 'job add' NodePrep and NodeRelease",
     ),
     built(
         Key::Parametric,
@@ -200,6 +263,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Value::Text("T1,T2"),
         TASK,
         "names of tasks that have to end well before",
+    ),
+    built(
+        Key::DependIds,
+        "depend-ids",
+        Value::Text("IDS"),
+        TASK,
+        "numbers of tasks of the job that have to end well before: 1,3,5-9",
     ),
     built(
         Key::WorkDir,
@@ -253,6 +323,81 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     )
     .also(&["task-execution-failure-retry-limit"]),
     built(
+        Key::MaxRetries,
+        "max-retries",
+        Value::Text("N"),
+        TASK,
+        "run it again so often after an exit that is no success; -1 for ever; else what --max-task-retries of the job says",
+    ),
+    built(
+        Key::OnExit,
+        "on-exit",
+        Value::Text("CODES=ACTION"),
+        TASK,
+        "what follows from an end: '1,5-9=satisfy', 'error=block,job:none', 'default=job:disable'; \
+         satisfy or block for tasks that depend on it, job:none, job:disable \
+         or job:terminate with --perform-exit-actions",
+    )
+    .repeats(),
+    built(
+        Key::Memory,
+        "memory",
+        Value::Text("MB"),
+        TASK,
+        "memory that it needs on each of its nodes; 4000, or 4G",
+    ),
+    built(
+        Key::ProcessMemory,
+        "estimated-process-memory",
+        Value::Text("MB"),
+        TASK,
+        "the same for each process, one per core, of a task that runs on one node",
+    ),
+    built(
+        Key::Resource,
+        "resource",
+        Value::Text("R:N"),
+        TASK,
+        "countable resources that it needs on each of its nodes: gpu:1,license:2",
+    )
+    .repeats(),
+    built(
+        Key::Coordination,
+        "coordination",
+        Value::Text("COMMAND"),
+        TASK,
+        "run on every node of the task before its program starts on the first",
+    ),
+    built(
+        Key::CommonFile,
+        "common-file",
+        Value::Text("PATH[=DEST]"),
+        TASK,
+        "a text of this machine that every node of the task gets first, under its name or DEST",
+    )
+    .repeats(),
+    built(
+        Key::AnyDomain,
+        "any-domain",
+        Value::Flag,
+        TASK,
+        "its nodes may be of several placement domains, even if one alone would hold it",
+    ),
+    built(
+        Key::Affinity,
+        "affinity",
+        Value::Text("NODE"),
+        TASK,
+        "the node that it likes best; another will do",
+    ),
+    built(
+        Key::Retention,
+        "retention",
+        Value::Text("SPAN"),
+        TASK,
+        "how long its files are kept after its end: 12h, 30d; else 7 days",
+    ),
+    built(
         Key::Interactive,
         "interactive",
         Value::Flag,
@@ -293,9 +438,30 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Key::SubmissionId,
         "submission-id",
         Value::Text("HEX"),
-        &[Verb::JobSubmit, Verb::JobNew, Verb::JobAdd, Verb::JobClone],
+        &[
+            Verb::JobSubmit,
+            Verb::JobNew,
+            Verb::JobAdd,
+            Verb::TaskAdd,
+            Verb::JobClone,
+        ],
         "repeating a submission with the same id gives the first answer",
     ),
+    built(
+        Key::DisableTasks,
+        "tasks",
+        Value::Text("requeue|terminate|wait"),
+        &[Verb::JobDisable],
+        "what runs waits again (requeue, the default), is canceled, or goes on to its end",
+    ),
+    built(
+        Key::Reason,
+        "reason",
+        Value::Text("TEXT"),
+        &[Verb::JobTerminate],
+        "up to 128 characters; UserTerminate when nothing is said",
+    )
+    .also(&["message"]),
     built(
         Key::All,
         "all",
@@ -309,7 +475,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "state",
         Value::Text("S1,S2"),
         LIST,
-        "only jobs in these states: Configuring, Queued, Running, Canceling, Finished, Failed, Canceled, All",
+        "only jobs in these states: Configuring, Queued, Running, Disabled, Finishing, Terminating, Canceling, Finished, Failed, Canceled, Terminated, All",
     )
     .also(&["status", "filter"]),
     built(
@@ -362,16 +528,14 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     )
     .instead("give the options themselves"),
     not_yet("required-nodes", TASK).instead("--requested-nodes of the job limits where its tasks run"),
-    not_yet("parent-job-ids", JOB).instead("tasks of one job can wait for each other with --depend"),
     not_yet("license", JOB).instead("put the nodes that may run it into a group and use --node-group"),
     not_yet("custom-properties", JOB).instead("--project-name and --job-env are kept with the job"),
     not_yet("email-address", JOB).instead("'job wait' or 'job watch' tell a script when it is over"),
     not_yet("notify-on-start", JOB).instead("'job wait' or 'job watch' tell a script when it is over"),
     not_yet("notify-on-completion", JOB).instead("'job wait' or 'job watch' tell a script when it is over"),
-    not_yet("estimated-process-memory", JOB).instead("--memory-per-node limits where it runs"),
-    not_yet("job-file", &[Verb::JobSubmit, Verb::JobNew])
-        .instead("a script with #MUSTER lines does the same: 'job submit run.sh'"),
-    not_yet("task-file", TASK).instead("'job add' adds one task at a time"),
+    not_yet("estimated-process-memory", &[Verb::JobNew, Verb::JobModify])
+        .instead("give --memory with 'job add', for each task"),
+    not_yet("task-file", TASK).instead("'job submit --job-file' takes a job with all its tasks"),
     not_yet("progress", &[Verb::JobSubmit, Verb::JobNew]).instead("'job modify' sets it while the job runs"),
     not_yet("progress-msg", &[Verb::JobSubmit, Verb::JobNew]).instead("'job modify' sets it while the job runs"),
     not_yet("detailed", &[Verb::JobView, Verb::NodeView]).instead("-o json has all fields"),

@@ -4,6 +4,9 @@ mod access;
 mod cluster;
 mod job;
 mod node;
+mod pool;
+mod roles;
+mod schedule;
 mod task;
 
 use super::Verb;
@@ -100,6 +103,49 @@ pub enum Key {
     FollowEvents,
     After,
     Dir,
+    MaxWallClock,
+    MaxTaskRetries,
+    PerformExitActions,
+    MaxParallelTasks,
+    Parents,
+    JobFile,
+    Manager,
+    ManagerKeepJob,
+    ManagerShared,
+    Prep,
+    PrepNoWait,
+    PrepOnce,
+    Release,
+    DisableTasks,
+    Reason,
+    Memory,
+    ProcessMemory,
+    Resource,
+    Coordination,
+    CommonFile,
+    AnyDomain,
+    Affinity,
+    DependIds,
+    MaxRetries,
+    Retention,
+    OnExit,
+    Deallocation,
+    Every,
+    From,
+    Until,
+    Window,
+    Slots,
+    Size,
+    Fill,
+    NoInterNode,
+    StartTask,
+    StartTaskRetries,
+    StartTaskNoWait,
+    RunningJobs,
+    Cores,
+    QueuedTasks,
+    Timeout,
+    Stop,
 }
 
 /// Whether an option does something.
@@ -267,8 +313,11 @@ pub const GLOBAL: &[OptionSpec] = &[
 pub fn options() -> impl Iterator<Item = &'static OptionSpec> {
     [
         job::OPTIONS,
+        roles::OPTIONS,
+        schedule::OPTIONS,
         task::OPTIONS,
         node::OPTIONS,
+        pool::OPTIONS,
         access::OPTIONS,
         cluster::OPTIONS,
     ]

@@ -34,11 +34,24 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "only nodes in these states: Online, Draining, Offline",
     ),
     built(
+        Key::Deallocation,
+        "option",
+        Value::Text("OPTION"),
+        &[
+            Verb::NodeOffline,
+            Verb::NodeDrain,
+            Verb::NodeReboot,
+            Verb::NodeReimage,
+            Verb::PoolResize,
+        ],
+        "their tasks: requeue (they wait again), terminate (they fail), taskcompletion (they end; the default), retaineddata (that, and files stay)",
+    ),
+    built(
         Key::Requeue,
         "requeue",
         Value::Flag,
-        &[Verb::NodeDrain],
-        "put tasks that may be rerun back into the queue now",
+        &[Verb::NodeOffline, Verb::NodeDrain],
+        "the same as --option requeue",
     ),
     built(
         Key::Force,

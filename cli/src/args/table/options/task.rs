@@ -36,6 +36,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         &[
             Verb::TaskCancel,
             Verb::TaskRequeue,
+            Verb::TaskReactivate,
             Verb::TaskFinish,
             Verb::TaskView,
             Verb::TaskTail,

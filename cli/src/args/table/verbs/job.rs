@@ -20,6 +20,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         "job submit --wait run.sh",
         "job submit -it bash",
         "job submit /id:12",
+        "job submit --job-file graph.toml",
     ]),
     verb(
         Verb::JobNew,
@@ -34,6 +35,7 @@ pub(super) const VERBS: &[VerbSpec] = &[
         .examples(&[
             "job add 12 /name:mesh /numcores:4 mesher in.geo",
             "job add 12 /depend:mesh /numnodes:4 mpiexec -c 1 solver",
+            "job add 12 /type:NodePrep stage-in /shared/data",
         ]),
     verb(Verb::JobList, Noun::Job, "list", "your jobs that are not over")
         .takes("[JOB...]", 0, ANY, "")
@@ -113,7 +115,44 @@ pub(super) const VERBS: &[VerbSpec] = &[
     )
     .takes("JOB", 1, ANY, "a job id")
     .examples(&["job clone 12"]),
-    verb(Verb::JobWhy, Noun::Job, "why", "why jobs wait")
-        .takes("JOB...", 1, ANY, "a job id")
-        .examples(&["job why 12"]),
+    verb(
+        Verb::JobDisable,
+        Noun::Job,
+        "disable",
+        "start nothing of jobs until they are enabled; what runs waits again, see --tasks",
+    )
+    .takes("JOB...", 1, ANY, "a job id")
+    .examples(&["job disable 12", "job disable 12 --tasks wait"]),
+    verb(
+        Verb::JobEnable,
+        Noun::Job,
+        "enable",
+        "put disabled jobs back into the queue",
+    )
+    .takes("JOB...", 1, ANY, "a job id")
+    .examples(&["job enable 12"]),
+    verb(
+        Verb::JobTerminate,
+        Noun::Job,
+        "terminate",
+        "bring jobs to their end, release tasks included; they are Terminated then",
+    )
+    .takes("JOB...", 1, ANY, "a job id")
+    .examples(&["job terminate 12 --reason \"converged\""]),
+    verb(
+        Verb::JobDelete,
+        Noun::Job,
+        "delete",
+        "take jobs away with their tasks and files; those that are not over are terminated first",
+    )
+    .takes("JOB...", 1, ANY, "a job id")
+    .examples(&["job delete 12", "job delete 1-10"]),
+    verb(
+        Verb::JobWhy,
+        Noun::Job,
+        "why",
+        "why jobs or tasks wait, what could change it, and when",
+    )
+    .takes("JOB|TASK...", 1, ANY, "a job id or a task id")
+    .examples(&["job why 12", "job why 12.3"]),
 ];

@@ -5,8 +5,10 @@ mod cluscfg;
 mod cluster;
 mod group;
 mod job;
+mod limit;
 mod node;
 mod pool;
+mod schedule;
 mod service;
 mod task;
 
@@ -25,6 +27,10 @@ pub enum Noun {
     NodeGroup,
     /// `pool`
     Pool,
+    /// `muster jobschedule`
+    Schedule,
+    /// `muster limit`
+    Limit,
     /// `muster user`
     User,
     /// `cluscfg`
@@ -37,12 +43,14 @@ pub enum Noun {
 
 impl Noun {
     /// Those that stand after `muster`.
-    pub const KINDS: [Self; 8] = [
+    pub const KINDS: [Self; 10] = [
         Self::Job,
         Self::Task,
         Self::Node,
         Self::NodeGroup,
         Self::Pool,
+        Self::Schedule,
+        Self::Limit,
         Self::User,
         Self::ClusCfg,
         Self::Service,
@@ -67,6 +75,8 @@ impl Noun {
             Self::Node => "node",
             Self::NodeGroup => "nodegroup",
             Self::Pool => "pool",
+            Self::Schedule => "jobschedule",
+            Self::Limit => "limit",
             Self::User => "user",
             Self::ClusCfg => "cluscfg",
             Self::Service => "service",
@@ -83,6 +93,8 @@ impl Noun {
             Self::Node => "compute nodes: what they do, on and off",
             Self::NodeGroup => "named sets of nodes",
             Self::Pool => "like nodes under one name",
+            Self::Schedule => "jobs that are made again and again",
+            Self::Limit => "how much one user may have at a time",
             Self::User => "who may do what, and from where",
             Self::ClusCfg => "variables and parameters of the whole cluster",
             Self::Service => "the head node as a service of the system",
@@ -97,9 +109,20 @@ impl Noun {
     }
 
     pub(in crate::args) fn named(word: &str) -> Option<Self> {
-        Self::KINDS
-            .into_iter()
-            .find(|noun| noun.as_str().eq_ignore_ascii_case(word))
+        let is_named = |noun: &Self| {
+            let mut names = std::iter::once(noun.as_str()).chain(noun.also().iter().copied());
+            names.any(|name| name.eq_ignore_ascii_case(word))
+        };
+        Self::KINDS.into_iter().find(is_named)
+    }
+
+    /// Other words for it.
+    const fn also(self) -> &'static [&'static str] {
+        match self {
+            Self::Schedule => &["job-schedule", "schedule"],
+            Self::Limit => &["limits"],
+            _ => &[],
+        }
     }
 
     /// As it is typed: `job`, `muster user`.
@@ -131,6 +154,10 @@ pub enum Verb {
     JobModify,
     JobClone,
     JobWhy,
+    JobDisable,
+    JobEnable,
+    JobTerminate,
+    JobDelete,
     TaskList,
     TaskView,
     TaskTail,
@@ -138,15 +165,36 @@ pub enum Verb {
     TaskCancel,
     TaskRequeue,
     TaskFinish,
+    TaskAdd,
+    TaskReactivate,
+    TaskWhy,
     NodeList,
     NodeView,
     NodeOnline,
     NodeOffline,
+    NodeReboot,
+    NodeReimage,
+    NodeWatch,
     GroupList,
     GroupAdd,
     GroupRemove,
     PoolList,
     PoolView,
+    PoolCreate,
+    PoolSet,
+    PoolResize,
+    PoolDelete,
+    ScheduleAdd,
+    ScheduleList,
+    ScheduleView,
+    ScheduleModify,
+    ScheduleDisable,
+    ScheduleEnable,
+    ScheduleTerminate,
+    ScheduleDelete,
+    LimitList,
+    LimitSet,
+    LimitClear,
     Up,
     Down,
     Env,
@@ -343,6 +391,8 @@ pub fn verbs() -> impl Iterator<Item = &'static VerbSpec> {
         node::VERBS,
         group::VERBS,
         pool::VERBS,
+        schedule::VERBS,
+        limit::VERBS,
         access::VERBS,
         cluscfg::VERBS,
         service::VERBS,
@@ -356,4 +406,4 @@ pub fn verbs() -> impl Iterator<Item = &'static VerbSpec> {
 pub const NOT_YET_VERBS: &[(Noun, &str)] = &[(Noun::Node, "listcores")];
 
 /// Programs and kinds that are not built.
-pub const NOT_YET_PROGRAMS: &[&str] = &["jobtemplate", "schedule"];
+pub const NOT_YET_PROGRAMS: &[&str] = &["jobtemplate"];

@@ -20,15 +20,39 @@ pub(super) const VERBS: &[VerbSpec] = &[
     )
     .also(&["pause"])
     .takes("NODE...", 0, ANY, "a node")
-    .examples(&["node offline node1", "node offline --all"]),
+    .examples(&["node offline node1", "node offline --all --option requeue"]),
     verb(
         Verb::NodeDrain,
         Noun::Node,
         "drain",
-        "let nodes finish what they run and take no more, or hand it on at once",
+        "let nodes finish what they run and take no more, or hand it on at once, see --option",
     )
     .takes("NODE...", 0, ANY, "a node")
-    .examples(&["node drain node1", "node drain n[1-4] --requeue"]),
+    .examples(&["node drain node1", "node drain n[1-4] --option requeue"]),
+    verb(
+        Verb::NodeReboot,
+        Noun::Node,
+        "reboot",
+        "have nodes start anew, once they hold nothing",
+    )
+    .takes("NODE...", 1, ANY, "a node")
+    .examples(&["node reboot node1", "node reboot n[1-4] --option requeue"]),
+    verb(
+        Verb::NodeReimage,
+        Noun::Node,
+        "reimage",
+        "have nodes start anew from their image, once they hold nothing",
+    )
+    .takes("NODE...", 1, ANY, "a node")
+    .examples(&["node reimage node1"]),
+    verb(
+        Verb::NodeWatch,
+        Noun::Node,
+        "watch",
+        "tell what happens to nodes, as it comes",
+    )
+    .takes("NODE...", 0, ANY, "")
+    .examples(&["node watch", "node watch node1"]),
     verb(
         Verb::NodeRemove,
         Noun::Node,

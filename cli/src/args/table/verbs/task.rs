@@ -56,6 +56,31 @@ pub(super) const VERBS: &[VerbSpec] = &[
     verb(Verb::TaskRequeue, Noun::Task, "requeue", "run tasks again")
         .takes("TASK...", 1, ANY, "a task id, for example 12.1")
         .examples(&["task requeue 12.1.7", "task requeue 12 --filter failed"]),
+    verb(
+        Verb::TaskAdd,
+        Noun::Task,
+        "add",
+        "add a task to a job, as 'job add' does",
+    )
+    .takes("JOB PROGRAM [ARGUMENTS]", 2, ANY, "a job id and the program to run")
+    .id_and_command()
+    .examples(&["task add 12 --memory 4G --resource gpu:1 train"]),
+    verb(
+        Verb::TaskReactivate,
+        Noun::Task,
+        "reactivate",
+        "run failed tasks of live jobs again, with their retries counted afresh",
+    )
+    .takes("TASK...", 1, ANY, "a task id, for example 12.1")
+    .examples(&["task reactivate 12.3", "task reactivate 12 --filter failed"]),
+    verb(
+        Verb::TaskWhy,
+        Noun::Task,
+        "why",
+        "why tasks wait, what could change it, and when",
+    )
+    .takes("TASK...", 1, ANY, "a task id, for example 12.1")
+    .examples(&["task why 12.3"]),
     verb(Verb::TaskFinish, Noun::Task, "finish", "end running tasks as Finished")
         .takes("TASK...", 1, ANY, "a task id, for example 12.1")
         .examples(&["task finish 12.1"]),
