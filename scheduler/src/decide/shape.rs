@@ -23,6 +23,9 @@ pub(super) fn check_shape(cluster: &Cluster, job: &JobSpec, task: &TaskSpec) -> 
         return Ok(());
     }
     check_names(cluster, task)?;
+    if !asks_of_each(job, task) {
+        return Ok(());
+    }
     let class = Class::of(job);
     let known = |row: &&NodeRow| row.inventory.is_some() && class.outside(row).is_none();
     let nodes: Vec<&NodeRow> = cluster.nodes().filter(known).collect();
@@ -51,6 +54,12 @@ pub(super) fn check_shape(cluster: &Cluster, job: &JobSpec, task: &TaskSpec) -> 
     }
     check_units(&sized, &place, job, task)?;
     check_wares(&sized, &place, task)
+}
+
+/// Whether anything is asked that has to be on one node. Of most work nothing is, and no node has to be looked at.
+fn asks_of_each(job: &JobSpec, task: &TaskSpec) -> bool {
+    let of_size = job.cores_per_node.is_some() || job.memory_per_node.is_some();
+    of_size || job.single_node || Wares::of(task).is_some()
 }
 
 /// Which nodes the job may use, for people.

@@ -1,7 +1,8 @@
 //! When a task that does not fit now will fit at the latest, and where: what EASY backfilling keeps for it. Every ready node
 //! with the moments at which it is let go, by the limits of what runs there; a task without a limit never ends here.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use proto::ids::{DomainName, NodeId};
@@ -32,9 +33,18 @@ struct Span<'a> {
     /// Its index among the places of the pass; none when it is full.
     place: Option<usize>,
     together: bool,
+    /// First those that end first, last those without an end.
     holdings: Vec<Holding>,
     /// Kept for a task that goes before.
     kept: bool,
+}
+
+impl Span<'_> {
+    fn add(&mut self, holding: Holding) {
+        let key = |holding: &Holding| (holding.end.is_none(), holding.end);
+        let at = self.holdings.partition_point(|other| key(other) <= key(&holding));
+        self.holdings.insert(at, holding);
+    }
 }
 
 /// All ready nodes, by number.
@@ -80,7 +90,7 @@ impl<'a> Outlook<'a> {
     pub(super) fn hold(&mut self, node: NodeId, holding: Holding) {
         let index = self.by_node.get(&node);
         if let Some(span) = index.and_then(|index| self.spans.get_mut(*index)) {
-            span.holdings.push(holding);
+            span.add(holding);
         }
     }
 
@@ -125,7 +135,7 @@ impl<'a> Outlook<'a> {
                 .min(span.row.slots),
             Measure::Nodes => span.row.slots,
         };
-        span.holdings.push(Holding { slots, ..holding });
+        span.add(Holding { slots, ..holding });
     }
 
     /// Nodes that are kept for somebody.
@@ -178,12 +188,11 @@ impl<'a> Outlook<'a> {
             let span = &self.spans[index];
             let domain = domain_of(span.row).filter(|_| capacity.in_one_domain(need));
             *all.entry(domain).or_default() += whole_units(span.row, measure);
-            let of_span = self.gains(span, measure, taker);
-            let of_span = of_span.into_iter().map(|(at, units)| (at, units, index));
-            gains.entry(domain).or_default().extend(of_span);
+            let gains = gains.entry(domain).or_default();
+            self.gains(span, measure, taker, |at, units| gains.push((at, units, index)));
         }
         let least = u64::from(need.least);
-        let prospects = gains.into_values().filter_map(|gains| self.first_enough(gains, least));
+        let prospects = gains.into_values().filter_map(|gains| self.first_enough(&gains, least));
         match prospects.min_by_key(|(at, _)| *at) {
             Some((at, spans)) => Prospect::At(at, spans.into_iter().map(|index| (index, 0)).collect()),
             None if all.values().any(|units| *units >= least) => Prospect::Unknown,
@@ -237,7 +246,7 @@ impl<'a> Outlook<'a> {
 
     /// When so many slots of a node are free for the taker, and all else that it needs; none when nobody knows.
     fn ready_at(&self, span: &Span<'_>, slots: u32, taker: &Taker<'_>) -> Option<Timestamp> {
-        let ends = by_end(span);
+        let ends = &span.holdings;
         let mut at = self.now;
         for left in 0..=ends.len() {
             let rest = &ends[left..];
@@ -245,13 +254,16 @@ impl<'a> Outlook<'a> {
             let occupancy = rest
                 .iter()
                 .fold(Occupancy::Empty, |all, holding| all.with(holding.tenant));
-            let mut there = wares_of(span.row);
-            for wares in rest.iter().filter_map(|holding| holding.wares.as_ref()) {
-                wares.take_off(&mut there);
-            }
+            let has_wares = |asked: &Wares| {
+                let mut there = wares_of(span.row);
+                for wares in rest.iter().filter_map(|holding| holding.wares.as_ref()) {
+                    wares.take_off(&mut there);
+                }
+                asked.lack(&there).is_none()
+            };
             let fits = span.row.slots.saturating_sub(held) >= slots
                 && occupancy.admits(taker.tenant)
-                && taker.wares.is_none_or(|wares| wares.lack(&there).is_none());
+                && taker.wares.is_none_or(has_wares);
             if fits {
                 return Some(at);
             }
@@ -261,67 +273,69 @@ impl<'a> Outlook<'a> {
         None
     }
 
-    /// What a node has for the taker, and when: whole units, as they come free.
-    fn gains(&self, span: &Span<'_>, measure: Measure, taker: &Taker<'_>) -> Vec<(Timestamp, u64)> {
+    /// Gives what a node has for the taker, and when: whole units, as they come free.
+    fn gains(&self, span: &Span<'_>, measure: Measure, taker: &Taker<'_>, mut give: impl FnMut(Timestamp, u64)) {
         let shared = |holding: &Holding| !holding.tenant.job_alone && !holding.tenant.task_alone;
         let by_parts =
             measure != Measure::Nodes && taker.wares.is_none() && !taker.is_alone() && span.holdings.iter().all(shared);
         if !by_parts {
-            let at = self.ready_at(span, span.row.slots, taker);
-            return at.map(|at| (at, whole_units(span.row, measure))).into_iter().collect();
+            if let Some(at) = self.ready_at(span, span.row.slots, taker) {
+                give(at, whole_units(span.row, measure));
+            }
+            return;
         }
         let per_unit = match measure {
             Measure::Sockets => slots_per_socket(span.row),
             Measure::Slots | Measure::Nodes => 1,
         };
-        let ends = by_end(span);
-        let free = |rest: &[&Holding]| {
-            let held = rest.iter().map(|holding| holding.slots).sum();
-            span.row.slots.saturating_sub(held) / per_unit
-        };
-        let mut gains = vec![(self.now, u64::from(free(&ends)))];
-        for (over, holding) in (1..).zip(&ends) {
-            let Some(end) = holding.end else { break };
-            let more = free(&ends[over..]) - free(&ends[over - 1..]);
-            gains.push((end.max(self.now), u64::from(more)));
+        let ends = &span.holdings;
+        let mut held: u32 = ends.iter().map(|holding| holding.slots).sum();
+        let units = |held: u32| u64::from(span.row.slots.saturating_sub(held) / per_unit);
+        let mut free = 0;
+        let moments = std::iter::once((Some(self.now), 0)).chain(ends.iter().map(|end| (end.end, end.slots)));
+        for (end, slots) in moments {
+            let Some(end) = end else { break };
+            held -= slots;
+            let more = units(held) - free;
+            if more > 0 {
+                give(end.max(self.now), more);
+            }
+            free += more;
         }
-        gains.retain(|(_, units)| *units > 0);
-        gains
     }
 
-    /// The first moment at which these gains are enough, and the nodes to keep for it: those that come free last, so that
-    /// what is free now stays open to others for as long as possible.
-    fn first_enough(&self, mut gains: Vec<Gain>, least: u64) -> Option<(Timestamp, Vec<usize>)> {
-        gains.sort_unstable();
+    /// The first moment at which these gains, which are in the order of their nodes, are enough, and the nodes to keep for
+    /// it: those that come free last, so that what is free now stays open to others for as long as possible.
+    fn first_enough(&self, gains: &[Gain], least: u64) -> Option<(Timestamp, Vec<usize>)> {
+        let mut soonest: BinaryHeap<Reverse<Gain>> = gains.iter().copied().map(Reverse).collect();
         let mut sum = 0;
-        let (at, ..) = *gains.iter().find(|(_, units, _)| {
+        let at = loop {
+            let Reverse((at, units, _)) = soonest.pop()?;
             sum += units;
-            sum >= least
-        })?;
-        let mut by_span: BTreeMap<usize, u64> = BTreeMap::new();
-        for (_, units, index) in gains.iter().take_while(|(end, ..)| *end <= at) {
-            *by_span.entry(*index).or_default() += units;
-        }
+            if sum >= least {
+                break at;
+            }
+        };
         let lasting = |index: usize| {
             let old = self.spans[index].holdings.iter().filter(|holding| !holding.fresh);
             old.filter_map(|holding| holding.end).filter(|end| *end <= at).max()
         };
-        let mut kept: Vec<(usize, u64)> = by_span.into_iter().collect();
-        kept.sort_by_key(|(index, units)| (std::cmp::Reverse(lasting(*index)), std::cmp::Reverse(*units), *index));
-        let mut sum = 0;
-        let enough = kept.iter().take_while(|(_, units)| {
-            let more = sum < least;
-            sum += units;
-            more
+        let by_span = gains.chunk_by(|(.., one), (.., other)| one == other);
+        let by_span = by_span.filter_map(|of_span| {
+            let by_then = of_span.iter().filter(|(end, ..)| *end <= at);
+            let units: u64 = by_then.map(|(_, units, _)| units).sum();
+            let index = of_span.first()?.2;
+            (units > 0).then(|| Reverse((Reverse(lasting(index)), Reverse(units), index)))
         });
-        Some((at, enough.map(|(index, _)| *index).collect()))
+        let mut best: BinaryHeap<_> = by_span.collect();
+        let (mut kept, mut sum) = (Vec::new(), 0);
+        while sum < least {
+            let Reverse((_, Reverse(units), index)) = best.pop()?;
+            sum += units;
+            kept.push(index);
+        }
+        Some((at, kept))
     }
-}
-
-fn by_end<'s>(span: &'s Span<'_>) -> Vec<&'s Holding> {
-    let mut ends: Vec<&Holding> = span.holdings.iter().collect();
-    ends.sort_by_key(|holding| (holding.end.is_none(), holding.end));
-    ends
 }
 
 /// Slots that are free by then, by what is known.
@@ -342,7 +356,7 @@ fn whole_units(row: &NodeRow, measure: Measure) -> u64 {
 
 fn holdings(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> Vec<Holding> {
     let holds = cluster.floor().holds(row.id).filter(|(_, slots, ..)| *slots > 0);
-    holds
+    let mut all: Vec<Holding> = holds
         .map(|(id, slots, tenant, wares)| {
             let attempt = cluster.attempt(id);
             Holding {
@@ -353,7 +367,9 @@ fn holdings(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> Vec<Holding> {
                 fresh: attempt.is_some_and(|attempt| attempt.granted_at >= now),
             }
         })
-        .collect()
+        .collect();
+    all.sort_by_key(|holding| (holding.end.is_none(), holding.end));
+    all
 }
 
 /// When an attempt will have ended at the latest: by its task's limit from its start, or by its job's from the first start
