@@ -11,7 +11,7 @@
 //! look untouched again, which is when `next` has passed its end.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proto::ids::{JobId, TaskId};
@@ -23,6 +23,7 @@ use proto::units::Timestamp;
 
 use super::apply::counter;
 use super::dependency::Standing;
+use super::packed::Packed;
 use super::rest::Rest;
 use super::restore::RestoreError;
 use super::{Cluster, Shape};
@@ -32,16 +33,16 @@ use super::{Cluster, Shape};
 pub(super) struct Array {
     sweep: Sweep,
     pub(super) rest: Rest,
-    /// Elements that ended well, by index, of chunks of which others did not.
-    pub(super) packed: BTreeMap<u32, Element>,
+    /// Elements that ended well, of chunks of which others did not.
+    pub(super) packed: Packed,
 }
 
 impl Array {
-    pub(super) const fn new(sweep: Sweep, next: u32) -> Self {
+    pub(super) fn new(sweep: Sweep, next: u32) -> Self {
         Self {
             sweep,
             rest: Rest::new(sweep, next),
-            packed: BTreeMap::new(),
+            packed: Packed::default(),
         }
     }
 
@@ -83,7 +84,7 @@ impl Cluster {
             Some(array) if array.rest.holds(index) => ElementPlace::Untouched,
             Some(array) => array
                 .packed
-                .get(&index)
+                .get(index)
                 .map_or(ElementPlace::Stored, ElementPlace::Packed),
         }
     }
@@ -115,7 +116,7 @@ impl Cluster {
         let (first, end) = of.span(chunk);
         let steps = of.rest.id(array, first).zip(of.rest.id(array, end.saturating_sub(1)));
         let has_rows = |(first, last)| self.tasks.range(first..=last).next().is_some();
-        of.packed.range(first..end.max(first)).next().is_some() || steps.is_some_and(has_rows)
+        !of.packed.of_chunk(chunk).is_empty() || steps.is_some_and(has_rows)
     }
 
     /// Elements of an array that nobody touched, whether they wait or were canceled all at once.
@@ -180,7 +181,7 @@ impl Cluster {
             let index = array.sweep.index(id.step?)?;
             Some(Element::of(row, index))
         });
-        let mut elements: Vec<Element> = array.packed.range(first..end).map(|(_, it)| it.clone()).collect();
+        let mut elements: Vec<Element> = array.packed.of_chunk(chunk).to_vec();
         elements.extend(rows);
         elements.sort_by_key(|element| element.index);
         (!elements.is_empty()).then_some(ChunkRow {
@@ -194,8 +195,8 @@ impl Cluster {
     pub(super) fn chunks_of(&self, id: TaskId) -> impl Iterator<Item = ChunkRow> {
         let numbers = self.arrays.get(&id).map(|array| {
             let rows = self.elements_of(id).filter_map(|row| array.sweep.index(row.id.step?));
-            let touched = array.packed.keys().copied().chain(rows);
-            touched.map(|index| index / CHUNK).collect::<BTreeSet<u32>>()
+            let of_rows = rows.map(|index| index / CHUNK);
+            array.packed.chunks().chain(of_rows).collect::<BTreeSet<u32>>()
         });
         let numbers = numbers.unwrap_or_default().into_iter();
         numbers.filter_map(move |chunk| self.chunk_row(id, chunk))
@@ -262,7 +263,7 @@ impl Cluster {
         let (Some(of), Some(row)) = (self.arrays.get_mut(&array), self.tasks.remove(&id)) else {
             return;
         };
-        of.packed.insert(index, Element::of(&row, index));
+        of.packed.insert(Element::of(&row, index));
         self.drop_if_whole(array, index / CHUNK);
     }
 
@@ -272,14 +273,14 @@ impl Cluster {
         let (Some(of), Some(head)) = (self.arrays.get_mut(&array), self.tasks.get(&array)) else {
             return;
         };
-        let row = of.packed.remove(&index).and_then(|element| element.row(head));
+        let row = of.packed.remove(index).and_then(|element| element.row(head));
         self.tasks.extend(row.map(|row| (id, row)));
     }
 
     fn drop_if_whole(&mut self, id: TaskId, chunk: u32) {
         let Some(array) = self.arrays.get(&id) else { return };
         let (first, end) = array.span(chunk);
-        let whole = end <= array.rest.next() && array.packed.range(first..end).count() == (end - first) as usize;
+        let whole = end <= array.rest.next() && array.packed.of_chunk(chunk).len() == (end - first) as usize;
         if !whole {
             return;
         }
@@ -287,9 +288,7 @@ impl Cluster {
             self.changes.depart(Row::Chunk(row));
         }
         if let Some(array) = self.arrays.get_mut(&id) {
-            let behind = array.packed.split_off(&end);
-            drop(array.packed.split_off(&first));
-            array.packed.extend(behind);
+            array.packed.forget(chunk);
         }
     }
 
@@ -425,7 +424,7 @@ impl Cluster {
             for element in chunk.elements {
                 array.rest.touch(element.index);
                 if matches!(element.state, ElementState::Finished { .. }) {
-                    array.packed.insert(element.index, element);
+                    array.packed.insert(element);
                 } else {
                     self.tasks.extend(element.row(&head).map(|row| (row.id, row)));
                 }

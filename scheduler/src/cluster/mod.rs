@@ -16,6 +16,7 @@ mod jobs;
 mod lifecycle;
 mod members;
 mod numbers;
+mod packed;
 mod pools;
 mod queue;
 mod rest;
