@@ -51,6 +51,7 @@ use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{FromSpawner, ToSpawner};
 use crate::spawner_line::{Connected, Heard, News, SpawnerLine, listen};
 use crate::supervisor::{Command, Failed, Supervisor};
+use crate::workdir::discard_folder;
 use crate::{commands, inventory};
 
 /// How many wake-ups may wait; whoever brings more waits.
@@ -59,8 +60,8 @@ const WAKES_AHEAD: usize = 4096;
 /// How many are taken before what they lead to is sent.
 const WAKES_AT_ONCE: usize = 1024;
 
-/// How long the start of a task waits to be told together with its end.
-const STARTS_WAIT: Duration = Duration::from_millis(10);
+/// How long what the head node has nothing to do about waits to be told together with what follows.
+const REPORTS_WAIT: Duration = Duration::from_millis(10);
 
 /// How many launches may wait for their proxy here at once.
 const MAX_WAITING_PROXIES: usize = 1024;
@@ -246,8 +247,8 @@ struct Agent {
     head: Option<Head>,
     timing: Timing,
     next_beat: Instant,
-    /// When starts are told that wait for the ends of their tasks.
-    starts_due: Option<Instant>,
+    /// When reports are sent that wait for others.
+    reports_due: Option<Instant>,
     credential: Credential,
     /// When the certificate is looked at.
     next_renewal: Instant,
@@ -332,7 +333,7 @@ impl Agent {
             head: None,
             timing: Timing::default(),
             next_beat: Instant::now(),
-            starts_due: None,
+            reports_due: None,
             credential: member.credential.clone(),
             next_renewal: Instant::now(),
             removal: None,
@@ -362,7 +363,7 @@ impl Agent {
                     }
                 }
                 () = tokio::time::sleep_until(self.next_beat) => self.beat(),
-                () = until(self.starts_due) => {}
+                () = until(self.reports_due) => {}
                 () = tokio::time::sleep_until(self.next_renewal) => self.look_at_certificate(),
                 () = until(self.removal.as_ref().map(|removal| removal.until)) => {}
                 () = either(&mut signals) => return self.leave(&link).await,
@@ -402,7 +403,7 @@ impl Agent {
             self.to_spawner.clear();
             break;
         }
-        if !self.starts_wait()
+        if !self.reports_wait()
             && let Some(head) = &self.head
         {
             while let Some(reports) = self.supervisor.next_reports() {
@@ -413,11 +414,11 @@ impl Agent {
     }
 
     /// Whether what is to be told may still wait.
-    fn starts_wait(&mut self) -> bool {
+    fn reports_wait(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.starts_due.unwrap_or(now + STARTS_WAIT);
-        let wait = self.supervisor.tells_only_starts() && now < due;
-        self.starts_due = wait.then_some(due);
+        let due = self.reports_due.unwrap_or(now + REPORTS_WAIT);
+        let wait = self.supervisor.may_wait() && now < due;
+        self.reports_due = wait.then_some(due);
         wait
     }
 
@@ -649,6 +650,9 @@ impl Agent {
                 Command::Stop { attempt, grace } => self.to_spawner.push(ToSpawner::Stop { attempt, grace }),
                 Command::Release { attempt } => self.to_spawner.push(ToSpawner::Release { attempt }),
                 Command::Forget { attempt } => self.to_spawner.push(ToSpawner::Forget { attempt }),
+                Command::Advance { attempt, cores } => self.to_spawner.push(ToSpawner::Advance { attempt, cores }),
+                Command::Recall { attempt } => self.to_spawner.push(ToSpawner::Recall { attempt }),
+                Command::Discard(kept) => discard_folder(&self.directory, &kept.order),
                 Command::Close { attempt } => {
                     let present = self.attempts.find(attempt);
                     self.attempts.over(attempt);

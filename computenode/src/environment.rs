@@ -21,6 +21,9 @@ use crate::workdir::Places;
 /// After the node's own folder of commands.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The cores of an attempt, as the kernel counts them.
+pub(crate) const CORES_VARIABLE: &str = "CCP_COREIDS";
+
 /// HPC Pack's number for a run time without a limit.
 const NO_LIMIT_SECONDS: u64 = 2_147_483_647;
 
@@ -135,7 +138,7 @@ fn hpc_pack(node: &NodeFacts, kept: &Kept, places: &Places) -> impl Iterator<Ite
         ("CCP_NUMCPUS", cores.to_string()),
         ("CCP_NODES", list.clone()),
         ("CCP_NODES_CORES", list),
-        ("CCP_COREIDS", joined(&kept.core_ids, " ")),
+        (CORES_VARIABLE, joined(&kept.core_ids, " ")),
         ("CCP_RETRY_COUNT", kept.order.requeues.to_string()),
         ("CCP_RERUNNABLE", truth(kept.order.rerunnable)),
         ("CCP_EXCLUSIVE", truth(kept.order.exclusive)),

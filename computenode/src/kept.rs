@@ -144,6 +144,8 @@ pub(crate) mod tests {
             retention: None,
             pool: None,
             prepared_by: None,
+            single: false,
+            ahead: false,
             authority: None,
         };
         Kept {

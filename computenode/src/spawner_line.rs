@@ -31,11 +31,14 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// How long a spawner that runs may take for its list.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
+/// What a spawner holds: the attempt, what it keeps of it, how far it is, and the cores that it was handed there.
+pub(crate) type HeldThere = (AttemptId, Vec<u8>, KeptState, Vec<u32>);
+
 /// A spawner that answered, and everything that it holds.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) boot: BootId,
-    pub(crate) held: Vec<(AttemptId, Vec<u8>, KeptState)>,
+    pub(crate) held: Vec<HeldThere>,
     pub(crate) to: FrameWriter<OwnedWriteHalf>,
     from: FrameReader<OwnedReadHalf>,
 }
@@ -178,8 +181,16 @@ async fn greet(stream: UnixStream) -> anyhow::Result<Greeted> {
                 "the running spawner speaks version {version}, this agent {VERSION}: drain the node, end the spawner \
                  (SIGTERM), start again"
             ),
-            (FromSpawner::Held { attempt, kept, state }, Some(_)) if held.len() <= 2 * MAX_ATTEMPTS => {
-                held.push((attempt, kept, state));
+            (
+                FromSpawner::Held {
+                    attempt,
+                    kept,
+                    state,
+                    cores,
+                },
+                Some(_),
+            ) if held.len() <= 2 * MAX_ATTEMPTS => {
+                held.push((attempt, kept, state, cores));
             }
             (FromSpawner::HeldAll, Some(boot)) => {
                 return Ok(Greeted::Connected(Box::new(Connected { boot, held, to, from })));

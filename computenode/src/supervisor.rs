@@ -7,6 +7,8 @@
 //! ```text
 //!   Start --> Member ----------------------------------- Release --> Releasing --> (gone)
 //!        '--> Starting --> Running --> Ended --taken--> (gone)
+//!        '--> Ahead --a slot--> Starting
+//!                '--Recall--> Recalled --> (gone), or as it was when it runs already
 //! ```
 //!
 //! With a coordination command, which every node of the task runs first (`coordination.rs` here):
@@ -29,6 +31,7 @@ use crate::spawner::message::{ExitRecord, FromSpawner, KeptState, MAX_ATTEMPTS, 
 
 mod coordination;
 mod reunion;
+mod window;
 
 pub use coordination::Failed;
 
@@ -71,6 +74,20 @@ pub enum Command {
         /// Which.
         attempt: AttemptId,
     },
+    /// To the spawner: an attempt of the window gets a slot with these cores.
+    Advance {
+        /// Which.
+        attempt: AttemptId,
+        /// As the kernel counts them.
+        cores: Vec<u32>,
+    },
+    /// To the spawner: an attempt of the window is wanted back.
+    Recall {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// What was made for an attempt that was never started is not needed.
+    Discard(Arc<Kept>),
     /// To the spawner: the head node has the report.
     Forget {
         /// Which.
@@ -122,6 +139,10 @@ enum Phase {
     Coordinated,
     /// Its coordination command failed; its last words are being looked for.
     Failing,
+    /// In the window.
+    Ahead,
+    /// In the window, and wanted back.
+    Recalled,
     Starting,
     Running {
         started_at: Timestamp,
@@ -171,9 +192,13 @@ impl Supervisor {
     #[must_use]
     pub fn held(&self) -> Vec<HeldAttempt> {
         let state = |phase| match phase {
-            Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Starting | Phase::Releasing => {
-                HeldState::Waiting
-            }
+            Phase::Member
+            | Phase::Coordinating(_)
+            | Phase::Coordinated
+            | Phase::Ahead
+            | Phase::Recalled
+            | Phase::Starting
+            | Phase::Releasing => HeldState::Waiting,
             Phase::Running { started_at } => HeldState::Running { started_at },
             Phase::Failing | Phase::Ended => HeldState::Ended,
         };
@@ -191,10 +216,13 @@ impl Supervisor {
     pub fn alive(&self, attempt: AttemptId) -> Option<&Arc<Kept>> {
         let held = self.attempts.get(&attempt)?;
         let alive = match held.phase {
-            Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Starting | Phase::Running { .. } => {
-                held.stop.is_none()
-            }
-            Phase::Failing | Phase::Ended | Phase::Releasing => false,
+            Phase::Member
+            | Phase::Coordinating(_)
+            | Phase::Coordinated
+            | Phase::Ahead
+            | Phase::Starting
+            | Phase::Running { .. } => held.stop.is_none(),
+            Phase::Recalled | Phase::Failing | Phase::Ended | Phase::Releasing => false,
         };
         held.kept.as_ref().filter(|_| alive)
     }
@@ -216,16 +244,12 @@ impl Supervisor {
         self.outbox.sent.iter().map(again).collect()
     }
 
-    /// Whether all that waits to be told is that tasks have begun. That may wait a moment: a short task's end then goes
-    /// with it, in one message and one commit of the head node.
+    /// Whether what is to be told may wait a moment, because the head node has nothing to do about it: tasks that have
+    /// begun, and ends of which the slot has gone to the next of the window. So a short task's start and end, and those of
+    /// its neighbours, are one message and one commit.
     #[must_use]
-    pub fn tells_only_starts(&self) -> bool {
-        !self.outbox.waiting.is_empty()
-            && self
-                .outbox
-                .waiting
-                .iter()
-                .all(|report| matches!(report, Report::Started { .. }))
+    pub fn may_wait(&self) -> bool {
+        self.outbox.may_wait()
     }
 
     /// The next reports to send; none while there is nothing or nobody listens.
@@ -272,6 +296,12 @@ impl Supervisor {
     pub fn order(&mut self, order: Order, now: Timestamp) -> Vec<Command> {
         match order {
             Order::Start(order) => self.start(*order, now),
+            Order::StartSteps { order, steps } => {
+                let starts = steps.into_iter().map(|step| order.for_step(step));
+                starts.flat_map(|order| self.start(order, now)).collect()
+            }
+            Order::Advance { attempt } => self.advance(attempt),
+            Order::Recall { attempt } => self.recall(attempt),
             Order::Stop { attempt, grace } => self.stop(attempt, grace, now),
             Order::Release { attempt } => {
                 let held = self.attempts.entry(attempt).or_insert(Held {
@@ -306,11 +336,16 @@ impl Supervisor {
             }
             Some(slots) => (None, slots),
         };
-        let core_ids = self.cores.take(slots);
+        let core_ids = if order.ahead {
+            Vec::new()
+        } else {
+            self.cores.take(slots)
+        };
         let kept = Arc::new(Kept { order, core_ids });
         let primary = kept.is_primary(self.node);
         let phase = match &kept.order.coordination {
             Some(_) => Phase::Coordinating(Turn::Waits),
+            None if kept.order.ahead => Phase::Ahead,
             None if primary => Phase::Starting,
             None => Phase::Member,
         };
@@ -353,6 +388,8 @@ impl Supervisor {
                     attempt,
                     outcome: AttemptOutcome::Stopped,
                     at: now,
+                    started_at: None,
+                    then: None,
                 });
                 Vec::new()
             }
@@ -376,7 +413,7 @@ impl Supervisor {
                 attempt,
                 reason: reason.to_owned(),
             }],
-            Phase::Starting | Phase::Member => {
+            Phase::Ahead | Phase::Recalled | Phase::Starting | Phase::Member => {
                 let mut commands = self.ended(attempt, None, outcome, now);
                 // It was held before; another agent would start it.
                 commands.push(Command::Refuse {
@@ -404,6 +441,7 @@ impl Supervisor {
                 self.outbox.waiting.push_back(Report::Released { attempt });
                 Vec::new()
             }
+            FromSpawner::Returned { attempt } => self.returned(attempt),
             FromSpawner::Welcome { .. }
             | FromSpawner::Held { .. }
             | FromSpawner::HeldAll
@@ -414,7 +452,7 @@ impl Supervisor {
 
     fn running(&mut self, attempt: AttemptId, at: Timestamp) -> Vec<Command> {
         if let Some(held) = self.attempts.get_mut(&attempt)
-            && held.phase == Phase::Starting
+            && matches!(held.phase, Phase::Starting | Phase::Ahead | Phase::Recalled)
         {
             held.phase = Phase::Running { started_at: at };
             self.outbox.waiting.push_back(Report::Started { attempt, at });
@@ -430,12 +468,25 @@ impl Supervisor {
             outcome,
             part,
             boot,
+            then,
         } = record;
         match self.attempts.get(&attempt).map(|held| held.phase) {
             Some(
-                Phase::Starting | Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Running { .. },
+                Phase::Ahead
+                | Phase::Recalled
+                | Phase::Starting
+                | Phase::Member
+                | Phase::Coordinating(_)
+                | Phase::Coordinated
+                | Phase::Running { .. },
             ) => match part {
-                Part::Program => self.ended(attempt, started_at, outcome, ended_at),
+                Part::Program => {
+                    let commands = self.ended(attempt, started_at, outcome, ended_at);
+                    if let Some(next) = then {
+                        self.hand_over(next);
+                    }
+                    commands
+                }
                 Part::Coordination => self.failing(Failed {
                     attempt,
                     outcome,
@@ -445,7 +496,7 @@ impl Supervisor {
             Some(Phase::Failing | Phase::Ended | Phase::Releasing) => Vec::new(),
             None => self.adopt(
                 attempt,
-                &[],
+                (&[], &[]),
                 KeptState::Ended(ExitRecord {
                     attempt,
                     started_at,
@@ -453,6 +504,7 @@ impl Supervisor {
                     outcome,
                     part,
                     boot,
+                    then,
                 }),
                 now,
             ),
@@ -470,18 +522,26 @@ impl Supervisor {
             return Vec::new();
         };
         let before = std::mem::replace(&mut held.phase, Phase::Ended);
-        if let (Phase::Starting, Some(at)) = (before, started_at) {
-            self.outbox.waiting.push_back(Report::Started { attempt, at });
-        }
+        let kept = held.kept.take();
         let outcome = match outcome {
             AttemptOutcome::NotStarted { reason } => AttemptOutcome::NotStarted {
                 reason: format!("node {}: {reason}", self.name),
             },
             other => other,
         };
-        self.outbox.waiting.push_back(Report::Ended { attempt, outcome, at });
+        // A start that was not told yet goes with the end.
+        let untold = matches!(before, Phase::Starting | Phase::Ahead | Phase::Recalled);
+        let taken_back = self.outbox.take_back_start(attempt);
+        let started_at = started_at.filter(|_| untold).or(taken_back);
+        self.outbox.waiting.push_back(Report::Ended {
+            attempt,
+            outcome,
+            at,
+            started_at,
+            then: None,
+        });
         // Taken, so that a release that follows does not free them again when they are somebody else's.
-        if let Some(kept) = held.kept.take() {
+        if let Some(kept) = kept {
             self.cores.free(&kept.core_ids);
         }
         vec![Command::Close { attempt }]
@@ -502,7 +562,7 @@ impl Supervisor {
 /// What a held attempt needs done in that phase, besides being held.
 fn first_step(phase: Phase, kept: Arc<Kept>) -> Option<Command> {
     match phase {
-        Phase::Starting => Some(Command::Start(kept)),
+        Phase::Starting | Phase::Ahead => Some(Command::Start(kept)),
         Phase::Coordinating(_) => Some(Command::Coordinate(kept)),
         Phase::Member if !kept.order.common_files.is_empty() => Some(Command::Prepare(kept)),
         _ => None,
@@ -512,7 +572,7 @@ fn first_step(phase: Phase, kept: Arc<Kept>) -> Option<Command> {
 /// Whether the attempt's own program runs here, or will: then a stop ends it, and the end is told.
 fn has_program(held: &Held, node: NodeId) -> bool {
     match held.phase {
-        Phase::Starting | Phase::Running { .. } => true,
+        Phase::Ahead | Phase::Recalled | Phase::Starting | Phase::Running { .. } => true,
         Phase::Coordinating(_) | Phase::Coordinated => held.kept.as_ref().is_some_and(|kept| kept.is_primary(node)),
         Phase::Member | Phase::Failing | Phase::Ended | Phase::Releasing => false,
     }

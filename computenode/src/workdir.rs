@@ -194,6 +194,17 @@ pub fn make_folder(directory: &NodeDirectory, order: &StartOrder, account: &Acco
     Ok(())
 }
 
+/// The folder of an attempt that never started anything.
+pub(crate) fn discard_folder(directory: &NodeDirectory, order: &StartOrder) {
+    let folder = directory.task(order.task, order.attempt);
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("the folder {} stays: {error}", folder.display());
+        }
+        _ => {}
+    }
+}
+
 /// The folder of a job goes when its last task's folder went, which may be just now.
 fn make_empty(job: &Path, folder: &Path) -> io::Result<()> {
     let mut tries = 3;
@@ -312,6 +323,9 @@ pub fn root_order(
         credentials: account.credentials.clone(),
         runtime_limit: order.runtime_limit,
         new_privileges,
+        single: order.single,
+        ahead: order.ahead,
+        cores: kept.core_ids.clone(),
     })
 }
 
@@ -352,6 +366,9 @@ pub fn coordination_order(
         // A command that hangs on one node would hold all of them.
         runtime_limit: order.runtime_limit,
         new_privileges,
+        single: false,
+        ahead: false,
+        cores: Vec::new(),
     })
 }
 
@@ -454,6 +471,9 @@ pub fn proxy_order(
         credentials: account.credentials.clone(),
         runtime_limit: None,
         new_privileges,
+        single: false,
+        ahead: false,
+        cores: Vec::new(),
     })
 }
 

@@ -140,9 +140,18 @@ impl ClusterAuthority {
             return;
         };
         for order in orders {
-            if let Order::Start(start) = order {
-                let seed = self.allocations.seed(start.attempt).to_vec();
-                start.authority = Some(AllocationAuthority { seed });
+            let of = |attempt| {
+                let seed = self.allocations.seed(attempt).to_vec();
+                Some(AllocationAuthority { seed })
+            };
+            match order {
+                Order::Start(start) => start.authority = of(start.attempt),
+                Order::StartSteps { steps, .. } => {
+                    for step in steps {
+                        step.authority = of(step.attempt);
+                    }
+                }
+                _ => {}
             }
         }
     }

@@ -166,7 +166,9 @@ pub fn round<S>(
         work.take(arrival, welcome);
     }
     let plan = scheduler::plan(work.cluster, now);
-    work.carry_out(plan.events);
+    work.carry_out_together(plan.events);
+    let windows = scheduler::windows(work.cluster, now);
+    work.carry_out_together(windows);
     work.into_flight()
 }
 
@@ -324,6 +326,16 @@ impl<S> Work<'_, S> {
             self.act(actions);
             self.events.push(event);
         }
+    }
+
+    /// The same for many grants: what they ask of one node goes in few words.
+    fn carry_out_together(&mut self, events: Vec<Event>) {
+        for event in &events {
+            self.cluster.apply(event);
+        }
+        let actions = scheduler::react_to_all(self.cluster, &events);
+        self.act(actions);
+        self.events.extend(events);
     }
 
     fn act(&mut self, actions: Vec<Action>) {

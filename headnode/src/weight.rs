@@ -14,6 +14,9 @@ const EVENT_BYTES: usize = 512;
 /// A node with its name and address.
 const NODE_BYTES: usize = 200;
 
+/// The start of one step of a sweep, beside what is the same for all.
+const STEP_BYTES: usize = 100;
+
 /// An element of an array, with the reason of its failure.
 const ELEMENT_BYTES: usize = 300;
 
@@ -23,7 +26,11 @@ const NAME_BYTES: usize = 80;
 /// Of an order to a node.
 #[must_use]
 pub fn of_order(order: &Order) -> usize {
-    let Order::Start(start) = order else { return FIXED_BYTES };
+    let (start, steps) = match order {
+        Order::Start(start) => (start, 0),
+        Order::StartSteps { order, steps } => (order, STEP_BYTES * steps.len()),
+        _ => return FIXED_BYTES,
+    };
     let texts = [
         &start.workdir,
         &start.stdin,
@@ -35,6 +42,7 @@ pub fn of_order(order: &Order) -> usize {
     let coordination = start.coordination.as_deref().map_or(0, words);
     let files = files(&start.common_files);
     FIXED_BYTES
+        + steps
         + words(&start.command)
         + variables(&start.env)
         + paths

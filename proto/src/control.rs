@@ -22,11 +22,12 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Version;
-use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, Rank, TaskId, UserName};
+use crate::ids::{AttemptId, BootId, GroupName, JobId, NodeId, NodeName, PoolName, Rank, Step, TaskId, UserName};
 use crate::model::job::Env;
 use crate::model::node::Inventory;
 use crate::model::owner::{Owner, Role};
 use crate::model::role::TaskRole;
+use crate::model::sweep::fill_in;
 use crate::model::task::{AttemptOutcome, CommonFile, Interactive};
 use crate::units::{Millis, Timestamp};
 
@@ -134,6 +135,18 @@ pub enum Report {
         outcome: AttemptOutcome,
         /// When.
         at: Timestamp,
+        /// When it was started, if it was and no [`Report::Started`] told it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started_at: Option<Timestamp>,
+        /// The attempt of the node's window that took over its slot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        then: Option<AttemptId>,
+    },
+    /// An attempt of the window was not started and is given back (answer to [`Order::Recall`], also when the node never
+    /// knew it). One that was started is not: its start or end is told instead.
+    Returned {
+        /// Which.
+        attempt: AttemptId,
     },
     /// The coordination command of a gang's task ended well here; what it left behind runs on. When it fails, the node says
     /// [`Report::Ended`] with [`AttemptOutcome::NotStarted`], whichever node it is.
@@ -238,6 +251,23 @@ impl Default for Timing {
 pub enum Order {
     /// Hold a share of an attempt, and start its program when this node is the primary. A known attempt is left alone.
     Start(Box<StartOrder>),
+    /// The same for steps of one sweep on this node alone.
+    StartSteps {
+        /// What is the same for all, its texts as the user wrote them.
+        order: Box<StartOrder>,
+        /// In order.
+        steps: Vec<StepStart>,
+    },
+    /// Start an attempt of the window: a slot is free for it. Ignored when it was started, or is not known.
+    Advance {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Give an attempt of the window back, unless it was started: answered with [`Report::Returned`].
+    Recall {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// End the attempt's program: the primary answers with [`Report::Ended`].
     Stop {
         /// Which.
@@ -268,6 +298,61 @@ pub enum Order {
     /// From a newer head.
     #[serde(other)]
     Unknown,
+}
+
+/// What one step of a sweep has of its own in [`Order::StartSteps`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepStart {
+    /// The try.
+    #[serde(rename = "a")]
+    pub attempt: AttemptId,
+    /// Which step.
+    #[serde(rename = "s")]
+    pub step: Step,
+    /// Starts before this one.
+    #[serde(rename = "q", default, skip_serializing_if = "is_zero")]
+    pub requeues: u32,
+    /// Whether it waits in the window.
+    #[serde(rename = "w", default, skip_serializing_if = "is_false")]
+    pub ahead: bool,
+    /// As [`StartOrder::authority`].
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AllocationAuthority>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(is: &bool) -> bool {
+    !*is
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl StartOrder {
+    /// The order for one step of the sweep that this one is for as a whole.
+    #[must_use]
+    pub fn for_step(&self, start: StepStart) -> Self {
+        let filled = |text: &String| fill_in(text, start.step);
+        let path = |path: &Option<String>| path.as_ref().map(filled);
+        Self {
+            attempt: start.attempt,
+            task: TaskId {
+                step: Some(start.step),
+                ..self.task
+            },
+            requeues: start.requeues,
+            command: self.command.iter().map(filled).collect(),
+            workdir: path(&self.workdir),
+            stdout: path(&self.stdout),
+            stderr: path(&self.stderr),
+            stdin: path(&self.stdin),
+            ahead: start.ahead,
+            authority: start.authority,
+            ..self.clone()
+        }
+    }
 }
 
 /// Everything that a node has to know of one attempt.
@@ -331,6 +416,13 @@ pub struct StartOrder {
     /// The job has a preparation task: the directory of its newest attempt here, for `AZ_BATCH_JOB_PREP_DIR`.
     #[serde(default)]
     pub prepared_by: Option<AttemptId>,
+    /// It takes one slot of this node alone and nothing else, so that slots are handed on between all that do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub single: bool,
+    /// It waits in the node's window: it is started when another that is [`single`](Self::single) ends, or at
+    /// [`Order::Advance`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ahead: bool,
     /// For launches inside the allocation: what its own certificate authority is made from. The head fills it in.
     pub authority: Option<AllocationAuthority>,
 }

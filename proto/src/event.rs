@@ -20,6 +20,11 @@ use crate::model::user::{Credential, LoginToken};
 use crate::stored::{SettingsRow, TokenRow};
 use crate::units::Timestamp;
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(is: &bool) -> bool {
+    !*is
+}
+
 /// A fact about the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -379,8 +384,25 @@ pub enum Event {
         task: TaskId,
         /// Its nodes, primary first.
         shares: Vec<Share>,
+        /// Whether ahead of time: it waits in the window of its node, and holds no slot until one is handed over.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ahead: bool,
         /// When.
         at: Timestamp,
+    },
+    /// A slot of its node was handed over to a try that was granted ahead of time.
+    Advanced {
+        /// The try.
+        attempt: AttemptId,
+        /// Whether the node did so by itself, and needs not be told.
+        by_node: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A try that was granted ahead of time is wanted back from the window of its node.
+    Recalled {
+        /// The try.
+        attempt: AttemptId,
     },
     /// The nodes of a try are prepared for its job, so they are told of it now.
     AttemptSent {

@@ -25,7 +25,7 @@ pub struct Version {
 }
 
 /// What this build speaks.
-pub const VERSION: Version = Version { major: 3, minor: 0 };
+pub const VERSION: Version = Version { major: 4, minor: 0 };
 
 impl Version {
     /// Whether a peer of that version can be talked to.

@@ -206,6 +206,12 @@ impl TaskId {
         }
     }
 
+    /// The sweep that an element is of; any other task is itself.
+    #[must_use]
+    pub const fn without_step(self) -> Self {
+        Self { step: None, ..self }
+    }
+
     /// Whether `other` is this task, or an element of this sweep.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {

@@ -19,7 +19,7 @@ use crate::model::user::UserRow;
 use crate::units::{Millis, Timestamp};
 
 /// The format that this build writes. A store with a higher one is refused.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// What the cluster counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,16 +1,15 @@
 //! What the shell is told to do. Every action may be repeated without harm, and one that was lost is made again by
 //! [`crate::resync`] when its node connects.
 
-use proto::control::{AllocatedNode, Order, StartOrder};
+use proto::control::{AllocatedNode, Order, StartOrder, StepStart};
 use proto::event::Event;
 use proto::ids::{AttemptId, JobId, NodeId, TaskNumber};
 use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
 use proto::model::node::{Liveness, NodeErrandKind, NodeRow};
 use proto::model::role::TaskRole;
-use proto::model::sweep::fill_in;
 use proto::units::Millis;
 
-use crate::cluster::{Cluster, coordination_of, errand_id};
+use crate::cluster::{Cluster, coordination_of, errand_id, is_single};
 
 /// Work for the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +43,12 @@ pub enum Action {
 pub fn react(cluster: &Cluster, event: &Event) -> Vec<Action> {
     match event {
         Event::Granted { attempt, .. } | Event::AttemptSent { attempt } => start(cluster, *attempt),
+        Event::Advanced {
+            attempt,
+            by_node: false,
+            ..
+        } => to_primary(cluster, *attempt, Order::Advance { attempt: *attempt }),
+        Event::Recalled { attempt } => to_primary(cluster, *attempt, Order::Recall { attempt: *attempt }),
         Event::Coordinated { attempt, .. } => begin(cluster, *attempt),
         Event::AttemptStopping { attempt, .. } => stop(cluster, *attempt),
         Event::AttemptEnded { attempt, .. } => release(cluster, *attempt),
@@ -62,6 +67,14 @@ pub fn react(cluster: &Cluster, event: &Event) -> Vec<Action> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+fn to_primary(cluster: &Cluster, id: AttemptId, order: Order) -> Vec<Action> {
+    let node = cluster
+        .attempt(id)
+        .filter(|attempt| attempt.sent)
+        .and_then(AttemptRow::primary);
+    node.map(|node| Action::Order { node, order }).into_iter().collect()
 }
 
 /// Nodes that do not answer keep the job's files until the end of their retention.
@@ -166,6 +179,23 @@ fn prepared_by(cluster: &Cluster, attempt: &AttemptRow, node: NodeId) -> Option<
 /// Everything that a node has to know to hold or run an attempt. None while it waits for the job's preparation task, when
 /// its job is over, or when a node of it was never heard of, which a grant excludes.
 pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow, node: NodeId) -> Option<StartOrder> {
+    let order = pattern_order(cluster, attempt, node)?;
+    // What runs once per node is no element of a sweep: its step is the node.
+    let step = order.task.step.filter(|_| !order.role.is_per_node());
+    Some(match step {
+        None => order,
+        Some(step) => order.for_step(StepStart {
+            attempt: attempt.id,
+            step,
+            requeues: order.requeues,
+            ahead: order.ahead,
+            authority: None,
+        }),
+    })
+}
+
+/// The same with texts as the user wrote them, the pattern for all steps of a sweep.
+fn pattern_order(cluster: &Cluster, attempt: &AttemptRow, node: NodeId) -> Option<StartOrder> {
     let task = cluster.task(attempt.task).filter(|_| attempt.sent)?;
     let job = cluster.job(attempt.task.job)?;
     let nodes: Option<Vec<AllocatedNode>> = attempt
@@ -184,11 +214,6 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow, node: NodeId)
     let mut env = cluster.settings_row().env.clone();
     env.extend(job.spec.env.clone());
     env.extend(task.spec.env.clone());
-    let role = TaskRole::of(task.id, job.spec.kind);
-    // What runs once per node is no element of a sweep: its step is the node.
-    let step = task.id.step.filter(|_| !role.is_per_node());
-    let filled = |text: &String| step.map_or_else(|| text.clone(), |step| fill_in(text, step));
-    let path = |path: &Option<String>| path.as_ref().map(filled);
     Some(StartOrder {
         attempt: attempt.id,
         task: task.id,
@@ -197,18 +222,18 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow, node: NodeId)
         requeues: task.requeues,
         owner: job.owner.clone(),
         nodes: nodes?,
-        command: task.spec.command.iter().map(filled).collect(),
-        workdir: path(&task.spec.workdir),
-        stdout: path(&task.spec.stdout),
-        stderr: path(&task.spec.stderr),
-        stdin: path(&task.spec.stdin),
+        command: task.spec.command.clone(),
+        workdir: task.spec.workdir.clone(),
+        stdout: task.spec.stdout.clone(),
+        stderr: task.spec.stderr.clone(),
+        stdin: task.spec.stdin.clone(),
         script: task.spec.script.clone(),
         interactive: task.spec.interactive,
         env,
         runtime_limit: task.spec.runtime_limit,
         exclusive: job.spec.exclusive || task.spec.exclusive,
         rerunnable: attempt.rerunnable,
-        role,
+        role: TaskRole::of(task.id, job.spec.kind),
         coordination: coordination_of(&task.spec, attempt.shares.len()),
         common_files: task.spec.common_files.clone(),
         retention: task.spec.retention,
@@ -217,6 +242,67 @@ pub(crate) fn start_order(cluster: &Cluster, attempt: &AttemptRow, node: NodeId)
             .and_then(|node| cluster.node(node))
             .map(|row| row.pool.clone()),
         prepared_by: prepared_by(cluster, attempt, node),
+        single: is_single(attempt, job.spec.exclusive, task),
+        ahead: attempt.ahead.is_some(),
         authority: None,
     })
 }
+
+/// What is to be done about events that were applied one after the other, with the starts of steps of one sweep on one node
+/// as one order. The same as [`react`] for each, in fewer words.
+#[must_use]
+pub fn react_to_all(cluster: &Cluster, events: &[Event]) -> Vec<Action> {
+    let mut actions: Vec<Action> = Vec::new();
+    for event in events {
+        match event {
+            Event::Granted { attempt, shares, .. } if shares.len() == 1 => start_step(cluster, *attempt, &mut actions),
+            event => actions.extend(react(cluster, event)),
+        }
+    }
+    actions
+}
+
+/// Joins the newest order to the same node, if that starts steps of the same sweep.
+fn start_step(cluster: &Cluster, id: AttemptId, actions: &mut Vec<Action>) {
+    let Some(attempt) = cluster.attempt(id).filter(|attempt| attempt.sent) else {
+        return;
+    };
+    let step = attempt.task.step.filter(|_| !attempt.task.number.is_per_node());
+    let (Some(step), Some(node)) = (step, attempt.primary()) else {
+        return actions.extend(start(cluster, id));
+    };
+    let start = StepStart {
+        attempt: id,
+        step,
+        requeues: cluster.task(attempt.task).map_or(0, |task| task.requeues),
+        ahead: attempt.ahead.is_some(),
+        authority: None,
+    };
+    let earlier = actions.iter_mut().rev().find_map(|action| match action {
+        Action::Order { node: to, order } if *to == node => Some(order),
+        _ => None,
+    });
+    match earlier {
+        Some(Order::StartSteps { order, steps })
+            if order.task == attempt.task.without_step() && steps.len() < MAX_STEPS_OF_ORDER =>
+        {
+            steps.push(start);
+        }
+        _ => {
+            let pattern = pattern_order(cluster, attempt, node).map(|order| StartOrder {
+                task: order.task.without_step(),
+                ..order
+            });
+            actions.extend(pattern.map(|order| Action::Order {
+                node,
+                order: Order::StartSteps {
+                    order: Box::new(order),
+                    steps: vec![start],
+                },
+            }));
+        }
+    }
+}
+
+/// The most steps that one order starts.
+const MAX_STEPS_OF_ORDER: usize = 256;

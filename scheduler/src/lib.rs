@@ -27,13 +27,13 @@ mod refusal;
 mod resync;
 mod settings;
 
-pub use action::{Action, react};
+pub use action::{Action, react, react_to_all};
 pub use cluster::{Cluster, ElementPlace, RestoreError};
 pub use decide::{decide, parent_is_met};
 pub use explain::{explain, explain_task};
 pub use input::{Answer, Decision, Input, StoredJob};
 pub use names::natural_order;
-pub use plan::{Plan, Rehearsal, plan, rehearse};
+pub use plan::{Plan, Rehearsal, plan, rehearse, windows};
 pub use refusal::unknown;
 pub use resync::resync;
 pub use settings::{Settings, SettingsError, parameters_in_force};

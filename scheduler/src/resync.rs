@@ -3,7 +3,7 @@
 
 use proto::control::{HeldAttempt, HeldState, Order};
 use proto::ids::NodeId;
-use proto::model::attempt::{AttemptPhase, AttemptRow, Held};
+use proto::model::attempt::{Ahead, AttemptPhase, AttemptRow, Held};
 
 use crate::action::{begin_order, errand_order, start_order, stop_order};
 use crate::cluster::Cluster;
@@ -32,6 +32,11 @@ fn is_held_by(attempt: &AttemptRow, node: NodeId) -> bool {
         .any(|share| share.node == node && share.held == Held::Yes)
 }
 
+fn is_alone(cluster: &Cluster, attempt: &AttemptRow) -> bool {
+    let node = attempt.primary();
+    attempt.ahead.is_some() || node.is_some_and(|node| cluster.windows().is_single(node, attempt.id))
+}
+
 /// What a node has to do about an attempt that it has a part in, given what it says of it.
 fn due(cluster: &Cluster, attempt: &AttemptRow, node: NodeId, state: Option<&HeldState>) -> Option<Order> {
     let primary = attempt.primary() == Some(node);
@@ -42,6 +47,13 @@ fn due(cluster: &Cluster, attempt: &AttemptRow, node: NodeId, state: Option<&Hel
         // The start was lost; nothing but the node itself may say so.
         (AttemptPhase::Granted, None) => start(),
         (AttemptPhase::Running { .. }, None) if !primary => start(),
+        // It waits in the window there, and may not have heard what became of it.
+        (AttemptPhase::Granted, Some(HeldState::Waiting)) if attempt.ahead == Some(Ahead::Recalled) => {
+            Some(Order::Recall { attempt: attempt.id })
+        }
+        (AttemptPhase::Granted, Some(HeldState::Waiting)) if is_alone(cluster, attempt) => {
+            (attempt.ahead.is_none()).then_some(Order::Advance { attempt: attempt.id })
+        }
         // Its nodes may have coordinated while it was away.
         (AttemptPhase::Granted, Some(HeldState::Waiting)) if primary => {
             begin_order(cluster, attempt).map(|(_, order)| order)

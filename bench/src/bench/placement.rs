@@ -134,6 +134,8 @@ fn many_short_tasks() -> anyhow::Result<Ran> {
                 attempt,
                 outcome: AttemptOutcome::Exited { code: 0 },
                 at,
+                started_at: Some(at),
+                then: None,
             };
             head.decide(&Input::Report {
                 node,

@@ -259,11 +259,18 @@ impl EventLines {
     fn of_tasks(&self, event: &Event) -> String {
         match event {
             Event::Granted {
-                attempt, task, shares, ..
+                attempt,
+                task,
+                shares,
+                ahead,
+                ..
             } => {
                 let nodes: Vec<NodeId> = shares.iter().map(|share| share.node).collect();
-                format!("task {task}, attempt {attempt}, got {}", self.names_of(&nodes))
+                let what = if *ahead { "is next on" } else { "got" };
+                format!("task {task}, attempt {attempt}, {what} {}", self.names_of(&nodes))
             }
+            Event::Advanced { attempt, .. } => format!("{} got a slot", self.task(*attempt)),
+            Event::Recalled { attempt } => format!("{} is wanted back from its node", self.task(*attempt)),
             Event::AttemptSent { attempt } => format!("{} has prepared nodes", self.task(*attempt)),
             Event::Coordinated { attempt, node } => {
                 format!("{} is coordinated on {}", self.task(*attempt), self.node(*node))
@@ -447,6 +454,7 @@ mod tests {
             attempt: AttemptId(3),
             task,
             shares: vec![share(1), share(9)],
+            ahead: false,
             at: Timestamp(0),
         };
         assert_eq!(

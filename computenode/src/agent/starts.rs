@@ -88,7 +88,7 @@ impl Agent {
                 };
                 let new_privileges = self.config.tasks.new_privileges;
                 match order_of(&self.directory, &self.facts, &kept, account, new_privileges) {
-                    Ok(order) => self.to_spawner.push(ToSpawner::Start(Box::new(order))),
+                    Ok(order) => self.to_spawner.push(order.into_message()),
                     Err(error) => self.fail(purpose, &error.to_string()),
                 }
             }
@@ -125,7 +125,7 @@ impl Agent {
             &start,
             self.config.tasks.new_privileges,
         )?;
-        Ok(ToSpawner::Start(Box::new(order)))
+        Ok(order.into_message())
     }
 
     pub(super) fn proxy_wanted(&mut self, wanted: ProxyWanted) {

@@ -6,6 +6,8 @@
 //!      '----- Stop -------+---------- not started ---------------'
 //! ```
 //!
+//! One that was granted ahead of time waits in the window (`Ahead`) between the start that was asked for and its slot.
+//!
 //! A coordination command runs while the program waits:
 //!
 //! ```text
@@ -36,11 +38,14 @@ pub(super) struct Attempt {
     pub(super) sessions: Vec<i32>,
     /// As whom its processes run, when not as the spawner itself.
     pub(super) user: Option<u32>,
+    /// The cores of a slot that is handed on at its end.
+    pub(super) slot: Option<Vec<u32>>,
 }
 
 #[derive(Debug)]
 pub(super) enum Root {
     Waiting,
+    Ahead,
     Starting,
     Running {
         pid: i32,
@@ -107,6 +112,7 @@ impl Attempt {
             release: false,
             sessions: Vec::new(),
             user: None,
+            slot: None,
         }
     }
 
@@ -124,6 +130,7 @@ impl Attempt {
                 Coordination::Starting | Coordination::Running { .. } => KeptState::Coordinating,
                 Coordination::Done | Coordination::Fenced => KeptState::Coordinated,
             },
+            Root::Ahead => KeptState::Ahead,
             Root::Starting => KeptState::Starting,
             Root::Running { started_at, .. } => KeptState::Running {
                 started_at: *started_at,

@@ -6,6 +6,7 @@
 
 mod coordination;
 mod starting;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -39,6 +40,8 @@ pub(super) struct Keeper {
     clones: u64,
     lease_until: Option<BootTime>,
     queue: VecDeque<SpawnOrder>,
+    /// What waits for a slot that ends here, first come first served.
+    window: VecDeque<SpawnOrder>,
     agent: Option<AgentLine>,
     /// Some of the queue may not be started any more.
     queue_is_stale: bool,
@@ -124,6 +127,7 @@ impl Keeper {
             clones: 0,
             lease_until: None,
             queue: VecDeque::new(),
+            window: VecDeque::new(),
             queue_is_stale: false,
             agent: None,
             leaving: false,
@@ -148,6 +152,7 @@ impl Keeper {
             attempt: *attempt,
             kept: held.kept.clone(),
             state: held.state(),
+            cores: held.slot.clone().unwrap_or_default(),
         }));
         outgoing.push_back(FromSpawner::HeldAll);
         self.agent = Some(AgentLine { generation, outgoing });
@@ -183,7 +188,12 @@ impl Keeper {
                 rerunnable,
                 kill_grace,
             } => self.hold(attempt, kept, rerunnable, kill_grace),
-            ToSpawner::Start(order) => self.order(*order),
+            ToSpawner::Start { order } => match SpawnOrder::of_bytes(&order) {
+                Ok(order) => self.order(order),
+                Err(error) => tracing::error!("a start cannot be read: {:#}", anyhow::Error::new(error)),
+            },
+            ToSpawner::Advance { attempt, cores } => self.advance(attempt, cores),
+            ToSpawner::Recall { attempt } => self.recall(attempt),
             ToSpawner::Refuse { attempt, reason } => self.refuse(attempt, reason),
             ToSpawner::Stop { attempt, grace } => self.stop(attempt, AttemptOutcome::Stopped, grace),
             ToSpawner::Release { attempt } => self.release(attempt),
@@ -220,13 +230,19 @@ impl Keeper {
                     rerunnable,
                     user,
                     coordination,
+                    slot,
                     ..
                 }),
             ) => {
                 if (fenced && *rerunnable) || *coordination == Coordination::Fenced {
                     return self.leave(attempt, None, AttemptOutcome::Fenced);
                 }
+                if order.ahead {
+                    *root = Root::Ahead;
+                    return self.window.push_back(order);
+                }
                 *root = Root::Starting;
+                *slot = order.single.then(|| order.cores.clone());
                 *user = order.credentials.as_ref().map(|user| user.uid);
                 None
             }
@@ -269,6 +285,7 @@ impl Keeper {
             ended_at: wall_clock(),
             outcome,
             part: Part::Program,
+            then: None,
         };
         self.tell(FromSpawner::Ended(record));
     }
@@ -294,7 +311,8 @@ impl Keeper {
         }
         self.ender_wanted = true;
         self.queue_is_stale = true;
-        if matches!(held.root, Root::Waiting) {
+        if matches!(held.root, Root::Waiting | Root::Ahead) {
+            self.leave_queue_of_window(attempt);
             self.leave(attempt, None, AttemptOutcome::Stopped);
         }
     }
@@ -328,6 +346,7 @@ impl Keeper {
                 })
             }
         }
+        self.leave_queue_of_window(attempt);
         self.finish_if_bare(attempt);
     }
 
@@ -336,7 +355,7 @@ impl Keeper {
             Root::Reported(_) => true,
             // Never came to a start, by the agent's own decision.
             Root::Waiting => held.starting_proxies == 0 && held.part() == Part::Program,
-            Root::Starting | Root::Running { .. } | Root::Left(_) => false,
+            Root::Ahead | Root::Starting | Root::Running { .. } | Root::Left(_) => false,
         };
         if self.attempts.get(&attempt).is_some_and(over) && !self.has_children(attempt) {
             self.attempts.remove(&attempt);
@@ -387,6 +406,7 @@ impl Keeper {
             ended_at: wall_clock(),
             outcome,
             part: held.part(),
+            then: None,
         });
         self.finish_if_bare(attempt);
     }
@@ -407,7 +427,7 @@ impl Keeper {
     fn is_ending(&self, attempt: AttemptId) -> bool {
         self.attempts.get(&attempt).is_some_and(|held| match held.root {
             Root::Left(_) => true,
-            Root::Waiting | Root::Reported(_) => held.release,
+            Root::Waiting | Root::Ahead | Root::Reported(_) => held.release,
             Root::Starting | Root::Running { .. } => false,
         })
     }
@@ -440,7 +460,12 @@ impl Keeper {
             return self.tell(FromSpawner::Released { attempt });
         }
         if let Root::Left(record) = &held.root {
-            let record = record.clone();
+            let mut record = record.clone();
+            let slot = held.slot.take();
+            record.then = slot.and_then(|cores| self.hand_over(cores));
+            let Some(held) = self.attempts.get_mut(&attempt) else {
+                return;
+            };
             held.root = Root::Reported(record.clone());
             held.sessions.clear();
             // An agent needs nothing but the record now.
@@ -598,7 +623,8 @@ impl Keeper {
     pub(super) fn leave_all(&mut self, grace: Millis) {
         self.leaving = true;
         self.ender_wanted = true;
-        for order in std::mem::take(&mut self.queue) {
+        let window = std::mem::take(&mut self.window);
+        for order in std::mem::take(&mut self.queue).into_iter().chain(window) {
             match (order.role, self.attempts.get_mut(&order.attempt)) {
                 (Role::Root, Some(held)) => held.root = Root::Waiting,
                 (Role::Coordination, Some(held)) => held.coordination = Coordination::None,

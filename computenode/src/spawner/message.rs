@@ -5,7 +5,8 @@
 //!   Hello ------------------------------->
 //!         <------------------------------- Welcome, Held (once per attempt), HeldAll
 //!   Hold, Start, Refuse, Stop, Release, Lease ->
-//!         <------------------------------- Coordinated, Started, Ended, Proxy, Released
+//!   Advance, Recall ---------------------->
+//!         <------------------------------- Coordinated, Started, Ended, Proxy, Released, Returned
 //!   Forget ------------------------------>        the head node has the report
 //! ```
 //!
@@ -13,7 +14,7 @@
 //! what the agent wants to remember travels as bytes that the spawner only keeps. These types are not in `proto`
 //! because nobody but the two processes of this one program ever sees them.
 
-use proto::frame::Version;
+use proto::frame::{self, FrameError, Version};
 use proto::ids::{AttemptId, BootId, LaunchId};
 use proto::model::task::AttemptOutcome;
 use proto::units::{Millis, Timestamp};
@@ -46,7 +47,23 @@ pub enum ToSpawner {
         kill_grace: Millis,
     },
     /// Start a process of a held attempt.
-    Start(Box<SpawnOrder>),
+    Start {
+        /// A [`SpawnOrder`], written apart: a tagged message is read twice, and this one is long.
+        #[serde(with = "serde_bytes")]
+        order: Vec<u8>,
+    },
+    /// Start an attempt of the window: a slot is free for it. Ignored when it was started.
+    Advance {
+        /// Which.
+        attempt: AttemptId,
+        /// Its cores, as the kernel counts them.
+        cores: Vec<u32>,
+    },
+    /// Forget an attempt of the window, unless it was started: answered with [`FromSpawner::Returned`], known or not.
+    Recall {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// A held attempt's program cannot be prepared: it is over.
     Refuse {
         /// Which.
@@ -114,6 +131,37 @@ pub struct SpawnOrder {
     pub runtime_limit: Option<Millis>,
     /// Whether set-user-id programs work in it.
     pub new_privileges: bool,
+    /// It takes one slot and nothing else: its end starts the next of the window, which gets its cores.
+    #[serde(default)]
+    pub single: bool,
+    /// It waits in the window.
+    #[serde(default)]
+    pub ahead: bool,
+    /// Its cores, as the kernel counts them; they are handed on with the slot.
+    #[serde(default)]
+    pub cores: Vec<u32>,
+}
+
+impl SpawnOrder {
+    /// The message that asks for it.
+    #[must_use]
+    pub fn into_message(self) -> ToSpawner {
+        let mut order = Vec::with_capacity(2048);
+        // A start that cannot be written is one that cannot be read, which the spawner tells.
+        if let Err(error) = frame::encode(&self, &mut order) {
+            tracing::error!(attempt = %self.attempt, "{error}");
+        }
+        ToSpawner::Start { order }
+    }
+
+    /// Out of the message.
+    ///
+    /// # Errors
+    /// [`FrameError`] when it is none.
+    pub fn of_bytes(bytes: &[u8]) -> Result<Self, FrameError> {
+        let (start, end) = frame::split(bytes)?.unwrap_or_default();
+        frame::decode(bytes.get(start..end).unwrap_or_default())
+    }
 }
 
 /// What a process is to its attempt.
@@ -183,6 +231,9 @@ pub enum FromSpawner {
         kept: Vec<u8>,
         /// How far it is.
         state: KeptState,
+        /// Its cores, where a slot was handed over to it here.
+        #[serde(default)]
+        cores: Vec<u32>,
     },
     /// After the last of them.
     HeldAll,
@@ -214,6 +265,11 @@ pub enum FromSpawner {
         /// Which.
         attempt: AttemptId,
     },
+    /// It was not started, and is forgotten (answer to [`ToSpawner::Recall`]).
+    Returned {
+        /// Which.
+        attempt: AttemptId,
+    },
     /// From a newer spawner.
     #[serde(other)]
     Unknown,
@@ -225,6 +281,8 @@ pub enum FromSpawner {
 pub enum KeptState {
     /// Held; no program was asked for.
     Waiting,
+    /// In the window, ready to be started.
+    Ahead,
     /// Its coordination command is being started or runs.
     Coordinating,
     /// Its coordination command ended well; no program was asked for.
@@ -256,6 +314,9 @@ pub struct ExitRecord {
     /// Of what that is the end.
     #[serde(default)]
     pub part: Part,
+    /// The attempt of the window that got its slot.
+    #[serde(default)]
+    pub then: Option<AttemptId>,
 }
 
 /// What of an attempt ran last.

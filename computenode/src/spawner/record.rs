@@ -148,6 +148,7 @@ mod tests {
             ended_at: Timestamp(2),
             outcome: AttemptOutcome::Exited { code: 3 },
             part: Part::Coordination,
+            then: Some(AttemptId(8)),
         };
         records.write(&record).expect("writes");
         fs::write(folder.path().join("8"), b"\0\0\0\x05half").expect("writes");

@@ -323,6 +323,9 @@ mod tests {
             credentials: None,
             runtime_limit: None,
             new_privileges: false,
+            single: false,
+            ahead: false,
+            cores: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ impl Supervisor {
     pub fn spawner_back(
         &mut self,
         boot: BootId,
-        held: Vec<(AttemptId, Vec<u8>, KeptState)>,
+        held: Vec<(AttemptId, Vec<u8>, KeptState, Vec<u32>)>,
         now: Timestamp,
     ) -> Vec<Command> {
         let mut commands = Vec::new();
@@ -35,12 +35,12 @@ impl Supervisor {
             commands.push(Command::HelloAgain);
         }
         let mut absent: Vec<AttemptId> = self.attempts.keys().copied().collect();
-        for (attempt, kept, state) in held {
+        for (attempt, kept, state, cores) in held {
             absent.retain(|ours| *ours != attempt);
             if self.attempts.contains_key(&attempt) {
                 commands.extend(self.compare(attempt, state, now));
             } else {
-                commands.extend(self.adopt(attempt, &kept, state, now));
+                commands.extend(self.adopt(attempt, (&kept, &cores), state, now));
             }
         }
         for attempt in absent {
@@ -58,7 +58,13 @@ impl Supervisor {
         match (held.phase, state) {
             (Phase::Releasing, _) => vec![Command::Release { attempt }],
             (
-                Phase::Starting | Phase::Member | Phase::Coordinating(_) | Phase::Coordinated | Phase::Running { .. },
+                Phase::Ahead
+                | Phase::Recalled
+                | Phase::Starting
+                | Phase::Member
+                | Phase::Coordinating(_)
+                | Phase::Coordinated
+                | Phase::Running { .. },
                 KeptState::Ended(record),
             ) => self.record(record, now),
             // What was to close it was lost with the line.
@@ -68,7 +74,13 @@ impl Supervisor {
                     grace: Millis(0),
                 }]
             }
-            (phase @ (Phase::Starting | Phase::Coordinating(_)), KeptState::Waiting)
+            (Phase::Recalled, KeptState::Waiting | KeptState::Ahead) => vec![Command::Recall { attempt }],
+            // The word that a slot is free was lost.
+            (Phase::Starting, KeptState::Ahead) => {
+                let cores = held.kept.as_ref().map_or_else(Vec::new, |kept| kept.core_ids.clone());
+                [Command::Advance { attempt, cores }].into_iter().chain(stop).collect()
+            }
+            (phase @ (Phase::Ahead | Phase::Starting | Phase::Coordinating(_)), KeptState::Waiting)
             | (phase @ Phase::Starting, KeptState::Coordinated) => {
                 let step = held.kept.clone().and_then(|kept| first_step(phase, kept));
                 step.into_iter().chain(stop).collect()
@@ -78,7 +90,7 @@ impl Supervisor {
                 commands.extend(stop);
                 commands
             }
-            (Phase::Starting, KeptState::Running { started_at }) => {
+            (Phase::Ahead | Phase::Recalled | Phase::Starting, KeptState::Running { started_at }) => {
                 let mut commands = self.running(attempt, started_at);
                 commands.extend(stop);
                 commands
@@ -88,8 +100,19 @@ impl Supervisor {
     }
 
     /// The spawner knows an attempt from an agent before this one.
-    pub(super) fn adopt(&mut self, attempt: AttemptId, kept: &[u8], state: KeptState, now: Timestamp) -> Vec<Command> {
-        let kept = Kept::of_bytes(kept).map(Arc::new);
+    pub(super) fn adopt(
+        &mut self,
+        attempt: AttemptId,
+        (kept, cores): (&[u8], &[u32]),
+        state: KeptState,
+        now: Timestamp,
+    ) -> Vec<Command> {
+        let kept = Kept::of_bytes(kept).map(|mut kept| {
+            if !cores.is_empty() {
+                kept.core_ids = cores.to_vec();
+            }
+            Arc::new(kept)
+        });
         let primary = kept.as_ref().is_some_and(|kept| kept.is_primary(self.node));
         let coordinates = kept.as_ref().is_some_and(|kept| kept.order.coordination.is_some());
         if let (Some(kept), false) = (&kept, matches!(state, KeptState::Ended(_))) {
@@ -102,6 +125,8 @@ impl Supervisor {
             KeptState::Waiting if coordinates => Phase::Coordinating(Turn::Waits),
             KeptState::Coordinating | KeptState::Coordinated => Phase::Coordinating(Turn::Waits),
             KeptState::Waiting if !primary => Phase::Member,
+            KeptState::Ahead => Phase::Ahead,
+            KeptState::Waiting if kept.as_ref().is_some_and(|kept| kept.order.ahead) => Phase::Ahead,
             KeptState::Waiting | KeptState::Starting | KeptState::Ended(_) => Phase::Starting,
         };
         self.attempts.insert(
@@ -149,7 +174,8 @@ impl Supervisor {
             (Phase::Releasing, _) => vec![Command::Release { attempt }],
             // Its coordination has run already, and what it left behind is not here any more.
             (Phase::Starting, Some(kept)) if kept.order.coordination.is_some() => self.unknown_there(attempt, now),
-            (phase @ (Phase::Member | Phase::Starting | Phase::Coordinating(_)), Some(kept)) => {
+            (Phase::Recalled, _) => vec![Command::Recall { attempt }],
+            (phase @ (Phase::Ahead | Phase::Member | Phase::Starting | Phase::Coordinating(_)), Some(kept)) => {
                 let stop = stop.map(|grace| Command::Stop { attempt, grace });
                 [Command::Hold(Arc::clone(&kept))]
                     .into_iter()

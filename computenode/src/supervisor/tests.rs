@@ -35,6 +35,7 @@ fn record(number: u64, started_at: Option<Timestamp>, outcome: AttemptOutcome) -
         ended_at: Timestamp(200),
         outcome,
         part: Part::Program,
+        then: None,
     }
 }
 
@@ -66,11 +67,15 @@ fn words(commands: &[Command]) -> Vec<String> {
         Command::Explain { kept, .. } => format!("explain {}", kept.attempt()),
         Command::Restart { reimage } => format!("restart, reimage {reimage}"),
         Command::ForgetJob { job } => format!("forget job {job}"),
+        Command::Advance { attempt, cores } => format!("advance {attempt} on {cores:?}"),
+        Command::Recall { attempt } => format!("recall {attempt}"),
+        Command::Discard(kept) => format!("discard {}", kept.attempt()),
     };
     commands.iter().map(word).collect()
 }
 
 mod coordination;
+mod window;
 
 #[test]
 fn a_task_runs_ends_and_is_forgotten_when_the_head_has_it() {
@@ -100,6 +105,8 @@ fn a_task_runs_ends_and_is_forgotten_when_the_head_has_it() {
         attempt: attempt(7),
         outcome: AttemptOutcome::Exited { code: 0 },
         at: Timestamp(200),
+        started_at: None,
+        then: None,
     };
     assert_eq!(reports(&mut node), [ended]);
     assert_eq!(node.taken(1), [], "the start is known, the end is not");
@@ -160,7 +167,9 @@ fn a_stop_of_something_unknown_ends_it() {
         [Report::Ended {
             attempt: attempt(9),
             outcome: AttemptOutcome::Stopped,
-            at: NOW
+            at: NOW,
+            started_at: None,
+            then: None
         }]
     );
     assert_eq!(words(&node.taken(1)), ["forget 9"]);
@@ -182,7 +191,9 @@ fn what_cannot_be_prepared_names_the_node() {
         [Report::Ended {
             attempt: attempt(7),
             outcome,
-            at: NOW
+            at: NOW,
+            started_at: None,
+            then: None
         }]
     );
     assert_eq!(node.not_started(attempt(7), "again", NOW), []);
@@ -251,13 +262,19 @@ fn a_new_agent_finds_what_the_one_before_it_started() {
     };
     let mut node = Supervisor::new(NodeId(1), NodeName::new("node1").expect("a name"), vec![0, 1, 2, 3]);
     let held = vec![
-        (attempt(1), runs.to_bytes(), KeptState::Running { started_at: NOW }),
-        (attempt(2), waits.to_bytes(), KeptState::Waiting),
-        (attempt(3), member.to_bytes(), KeptState::Waiting),
+        (
+            attempt(1),
+            runs.to_bytes(),
+            KeptState::Running { started_at: NOW },
+            Vec::new(),
+        ),
+        (attempt(2), waits.to_bytes(), KeptState::Waiting, Vec::new()),
+        (attempt(3), member.to_bytes(), KeptState::Waiting, Vec::new()),
         (
             attempt(4),
             Vec::new(),
             KeptState::Ended(record(4, Some(NOW), AttemptOutcome::Exited { code: 1 })),
+            Vec::new(),
         ),
     ];
     let commands = node.spawner_back(BOOT, held, NOW);
@@ -278,7 +295,13 @@ fn a_new_agent_finds_what_the_one_before_it_started() {
     assert_eq!(node.greeted(), []);
     let sent = reports(&mut node);
     assert!(
-        matches!(sent[..], [Report::Started { .. }, Report::Ended { .. }]),
+        matches!(
+            sent[..],
+            [Report::Ended {
+                started_at: Some(_),
+                ..
+            }]
+        ),
         "{sent:?}"
     );
 }
@@ -295,7 +318,12 @@ fn orders_lost_with_the_spawners_connection_are_repeated() {
         },
         NOW,
     );
-    let held = vec![(attempt(2), Vec::new(), KeptState::Running { started_at: NOW })];
+    let held = vec![(
+        attempt(2),
+        Vec::new(),
+        KeptState::Running { started_at: NOW },
+        Vec::new(),
+    )];
     let commands = node.spawner_back(BOOT, held, NOW);
     assert_eq!(words(&commands), ["stop 2 in 5ms", "hold 1 on [0, 1]", "start 1"]);
     assert_eq!(
@@ -323,13 +351,11 @@ fn a_running_attempt_that_the_spawner_lost_is_lost() {
     assert!(
         matches!(
             &sent[..],
-            [
-                _,
-                Report::Ended {
-                    outcome: AttemptOutcome::NodeLost { .. },
-                    ..
-                }
-            ]
+            [Report::Ended {
+                outcome: AttemptOutcome::NodeLost { .. },
+                started_at: Some(_),
+                ..
+            }]
         ),
         "{sent:?}"
     );
@@ -357,14 +383,24 @@ fn another_life_of_the_spawner_begins_with_a_new_hello() {
 fn a_start_waits_for_company_and_an_end_does_not() {
     let mut node = node();
     start(&mut node, 7, &["node1"]);
-    assert!(!node.tells_only_starts(), "nothing is to be told");
+    assert!(!node.may_wait(), "nothing is to be told");
     let started = FromSpawner::Started {
         attempt: attempt(7),
         at: NOW,
     };
     node.spawner(started, NOW);
-    assert!(node.tells_only_starts());
+    assert!(node.may_wait());
     node.spawner(exited(7), NOW);
-    assert!(!node.tells_only_starts());
-    assert_eq!(reports(&mut node).len(), 2, "both in one message");
+    assert!(!node.may_wait());
+    let told = reports(&mut node);
+    let both = |report: &Report| {
+        matches!(
+            report,
+            Report::Ended {
+                started_at: Some(_),
+                ..
+            }
+        )
+    };
+    assert!(told.len() == 1 && told.iter().all(both), "both in one report: {told:?}");
 }

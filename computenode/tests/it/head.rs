@@ -216,6 +216,16 @@ impl Node {
             .expect("a report")
     }
 
+    /// The next report that is not a start: that of a short task goes with its end or before it.
+    pub(crate) async fn next_end(&mut self) -> Report {
+        loop {
+            match self.report().await {
+                Report::Started { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
     /// The same without acknowledging.
     pub(crate) async fn report_untaken(&mut self) -> Report {
         tokio::time::timeout(DEADLINE, self.next_report(false))

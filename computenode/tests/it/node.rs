@@ -164,6 +164,8 @@ pub(crate) fn script(attempt: u64, text: &str) -> StartOrder {
         retention: None,
         pool: None,
         prepared_by: None,
+        single: false,
+        ahead: false,
         authority: None,
     }
 }

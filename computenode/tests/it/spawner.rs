@@ -104,7 +104,9 @@ impl Agent {
         agent.boot = boot;
         loop {
             match agent.next() {
-                FromSpawner::Held { attempt, kept, state } => agent.held.push((attempt, kept, state)),
+                FromSpawner::Held {
+                    attempt, kept, state, ..
+                } => agent.held.push((attempt, kept, state)),
                 FromSpawner::HeldAll => return agent,
                 other => panic!("{other:?}"),
             }
@@ -144,7 +146,7 @@ impl Agent {
     /// Holds and starts a shell script.
     fn start(&mut self, order: SpawnOrder) {
         self.hold(order.attempt.0, true);
-        self.send(&ToSpawner::Start(Box::new(order)));
+        self.send(&order.into_message());
     }
 
     fn started(&mut self) {
@@ -180,6 +182,9 @@ fn script(spawner: &Spawner, attempt: u64, text: &str) -> SpawnOrder {
         credentials: None,
         runtime_limit: None,
         new_privileges: false,
+        single: false,
+        ahead: false,
+        cores: Vec::new(),
     }
 }
 
@@ -347,11 +352,7 @@ fn the_lease_ends_what_may_be_started_elsewhere_and_nothing_else() {
     let spawner = Spawner::start();
     let mut agent = spawner.agent();
     agent.hold(1, false);
-    agent.send(&ToSpawner::Start(Box::new(script(
-        &spawner,
-        1,
-        "echo $$ > kept; exec sleep 1000",
-    ))));
+    agent.send(&script(&spawner, 1, "echo $$ > kept; exec sleep 1000").into_message());
     agent.started();
     agent.start(script(&spawner, 2, "exec sleep 1000"));
     agent.started();
@@ -361,7 +362,7 @@ fn the_lease_ends_what_may_be_started_elsewhere_and_nothing_else() {
         role: Role::Proxy { launch: LaunchId(1) },
         ..script(&spawner, 3, "echo $$ > proxy; exec sleep 1000")
     };
-    agent.send(&ToSpawner::Start(Box::new(proxy.clone())));
+    agent.send(&proxy.clone().into_message());
     assert!(matches!(agent.next(), FromSpawner::Proxy { refused: None, .. }));
     let proxy_pid = pid_in(&spawner.path("proxy"));
 
@@ -371,7 +372,7 @@ fn the_lease_ends_what_may_be_started_elsewhere_and_nothing_else() {
     assert_eq!(agent.outcome(), AttemptOutcome::Fenced);
     assert!(alive(pid_in(&spawner.path("kept"))));
     until("the end of the proxy", || (!alive(proxy_pid)).then_some(()));
-    agent.send(&ToSpawner::Start(Box::new(proxy)));
+    agent.send(&proxy.into_message());
     assert!(matches!(agent.next(), FromSpawner::Proxy { refused: Some(_), .. }));
 }
 
@@ -423,7 +424,7 @@ fn a_new_agent_gets_everything_that_the_old_one_missed() {
     );
     assert_eq!(agent.held[2].2, KeptState::Waiting);
     // A repeated start changes nothing.
-    agent.send(&ToSpawner::Start(Box::new(script(&spawner, 1, "exit 1"))));
+    agent.send(&script(&spawner, 1, "exit 1").into_message());
     agent.send(&ToSpawner::Stop {
         attempt: AttemptId(1),
         grace: Millis(0),

@@ -267,6 +267,8 @@ fn an_end_that_is_reported_twice_ends_once() {
             attempt,
             outcome,
             at: Timestamp(5),
+            started_at: None,
+            then: None,
         }];
         Arrival::Reports {
             node,
@@ -378,6 +380,8 @@ fn a_late_report_tells_when_the_task_ended_and_not_when_that_was_told() {
         attempt,
         outcome,
         at: ended_at,
+        started_at: None,
+        then: None,
     }];
     let flight = head.round(vec![Arrival::Reports {
         node,
@@ -409,6 +413,8 @@ fn job_that_failed(head: &mut Head) -> Flight<&'static str> {
             attempt,
             outcome: AttemptOutcome::Exited { code: 1 },
             at: Timestamp(5),
+            started_at: None,
+            then: None,
         },
         Report::Released { attempt },
     ];
@@ -469,7 +475,16 @@ fn a_job_that_ends_in_the_very_round_can_be_put_back_into_the_queue() {
     let attempt = head.cluster.attempts().next().expect("granted").id;
     let outcome = AttemptOutcome::Exited { code: 1 };
     let at = Timestamp(5);
-    let reports = vec![Report::Ended { attempt, outcome, at }, Report::Released { attempt }];
+    let reports = vec![
+        Report::Ended {
+            attempt,
+            outcome,
+            at,
+            started_at: None,
+            then: None,
+        },
+        Report::Released { attempt },
+    ];
     let flight = head.round(vec![
         Arrival::Reports {
             node,

@@ -271,6 +271,8 @@ impl About {
             | Event::AttemptStopping { attempt, .. }
             | Event::AttemptSent { attempt }
             | Event::Coordinated { attempt, .. }
+            | Event::Advanced { attempt, .. }
+            | Event::Recalled { attempt }
             | Event::AttemptEnded { attempt, .. }
             | Event::ShareReleased { attempt, .. } => match cluster.attempt(*attempt) {
                 Some(attempt) => Self::job(cluster, attempt.task.job, Some(attempt.task)),

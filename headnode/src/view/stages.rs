@@ -220,7 +220,7 @@ impl Wanted {
 
 fn stage_of(task: &TaskRow) -> TaskStage {
     let stage = match &task.state {
-        TaskState::Queued => Stage::Waiting,
+        TaskState::Queued | TaskState::Granted { ahead: true, .. } => Stage::Waiting,
         TaskState::Granted { .. } | TaskState::Stopping { started_at: None, .. } => Stage::Starting,
         TaskState::Running { .. }
         | TaskState::Stopping {

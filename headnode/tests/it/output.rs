@@ -86,7 +86,16 @@ impl Node {
 
     async fn ended(&mut self, attempt: AttemptId, outcome: AttemptOutcome) {
         let at = Timestamp(2);
-        let reports = vec![Report::Ended { attempt, outcome, at }, Report::Released { attempt }];
+        let reports = vec![
+            Report::Ended {
+                attempt,
+                outcome,
+                at,
+                started_at: None,
+                then: None,
+            },
+            Report::Released { attempt },
+        ];
         self.report(reports).await;
     }
 

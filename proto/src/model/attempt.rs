@@ -28,6 +28,17 @@ pub enum Held {
     Released,
 }
 
+/// An attempt that was granted ahead of time holds no slots yet: it waits on its node, in the node's *window*, until an
+/// attempt that runs there ends and hands its slot over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ahead {
+    /// The node starts it when a slot is handed over to it.
+    Waits,
+    /// The node was asked to give it back. It does, unless it has started it.
+    Recalled,
+}
+
 /// ```text
 ///   Granted --started--> Running --+--> Releasing --all shares released--> (row removed)
 ///      '------------ stop, end ----'
@@ -77,6 +88,9 @@ pub struct AttemptRow {
     /// Nodes where its coordination command has not ended well yet; the primary starts its command when there is none.
     #[serde(default)]
     pub coordinating: BTreeSet<NodeId>,
+    /// While it waits in the window of its node, without slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
 }
 
 const fn yes() -> bool {
@@ -88,5 +102,11 @@ impl AttemptRow {
     #[must_use]
     pub fn primary(&self) -> Option<NodeId> {
         self.shares.first().map(|share| share.node)
+    }
+
+    /// The slots that a share of it holds now: none while it waits in a window.
+    #[must_use]
+    pub const fn slots_of(&self, share: &Share) -> u32 {
+        if self.ahead.is_some() { 0 } else { share.slots }
     }
 }

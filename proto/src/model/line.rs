@@ -105,7 +105,7 @@ impl SweepLine {
         self.last = self.last.max(row.id);
         let counts = &mut self.counts;
         match &row.state {
-            TaskState::Queued => counts.queued += 1,
+            TaskState::Queued | TaskState::Granted { ahead: true, .. } => counts.queued += 1,
             TaskState::Granted { .. } | TaskState::Running { .. } | TaskState::Stopping { .. } => counts.running += 1,
             TaskState::Ended { outcome, .. } => match outcome {
                 TaskOutcome::Finished => counts.finished += 1,

@@ -391,6 +391,11 @@ pub enum TaskOutcome {
     Canceled,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(is: &bool) -> bool {
+    !*is
+}
+
 /// ```text
 ///   Queued --grant--> Granted --started--> Running --ended--> Ended
 ///     ^                  |                    |                 ^
@@ -406,6 +411,9 @@ pub enum TaskState {
     Granted {
         /// The try.
         attempt: AttemptId,
+        /// Whether it waits on its node for a slot there: for people it is queued.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ahead: bool,
     },
     /// The primary node started it.
     Running {
@@ -442,7 +450,7 @@ impl TaskState {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Queued => "Queued",
+            Self::Queued | Self::Granted { ahead: true, .. } => "Queued",
             Self::Granted { .. } => "Dispatching",
             Self::Running { .. } => "Running",
             Self::Stopping { .. } => "Canceling",
@@ -465,7 +473,7 @@ impl TaskState {
     #[must_use]
     pub const fn attempt(&self) -> Option<AttemptId> {
         match self {
-            Self::Granted { attempt } | Self::Running { attempt, .. } | Self::Stopping { attempt, .. } => {
+            Self::Granted { attempt, .. } | Self::Running { attempt, .. } | Self::Stopping { attempt, .. } => {
                 Some(*attempt)
             }
             Self::Queued | Self::Ended { .. } => None,

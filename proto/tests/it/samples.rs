@@ -7,7 +7,7 @@ use proto::client::{Greeted, Greeting, Happened, JobFilter, Output, OutputPart, 
 use proto::control::{
     AllocatedNode, AllocationAuthority, FileReply, FileRequest, FollowFrom, FollowReply, FollowRequest, HeadMessage,
     HeldAttempt, HeldState, Hello, Input, InputReply, Join, JoinReply, Knock, Login, LoginReply, NodeMessage,
-    NodeRequest, Order, Piece, ProbeReply, Probed, Report, StartOrder, TaskFile, Timing,
+    NodeRequest, Order, Piece, ProbeReply, Probed, Report, StartOrder, StepStart, TaskFile, Timing,
 };
 use proto::event::Event;
 use proto::frame::Version;
@@ -19,7 +19,7 @@ use proto::launch::{
     AgentReply, AgentRequest, AllocationView, KeyValue, LauncherMessage, OutputStream, ProxyMessage, RankStatus,
 };
 use proto::model::array::{ArrayState, ChunkRow, Element, ElementState};
-use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
+use proto::model::attempt::{Ahead, AttemptPhase, AttemptRow, Held, Share};
 use proto::model::exit::{DependencyAction, ExitConditions, ExitOptions, ExitRule, JobAction, Retries};
 use proto::model::job::{
     GroupOperator, JobChange, JobKind, JobOutcome, JobRow, JobSpec, JobState, OrderBy, OrderKey, Priority, Progress,
@@ -383,6 +383,8 @@ fn start_order() -> StartOrder {
         retention: Some(Millis(60_000)),
         pool: Some(pool_name()),
         prepared_by: Some(ATTEMPT),
+        single: false,
+        ahead: false,
         authority: Some(AllocationAuthority { seed: vec![1; 32] }),
     }
 }
@@ -420,7 +422,10 @@ fn control() -> Vec<Line> {
             attempt: ATTEMPT,
             outcome: AttemptOutcome::Exited { code: 3 },
             at: Timestamp(4),
+            started_at: Some(Timestamp(3)),
+            then: Some(AttemptId(12)),
         },
+        Report::Returned { attempt: ATTEMPT },
         Report::Released { attempt: ATTEMPT },
     ];
     let orders = vec![
@@ -430,6 +435,18 @@ fn control() -> Vec<Line> {
             grace: Millis(15_000),
         },
         Order::Release { attempt: ATTEMPT },
+        Order::StartSteps {
+            order: Box::new(start_order()),
+            steps: vec![StepStart {
+                attempt: ATTEMPT,
+                step: Step(9),
+                requeues: 1,
+                ahead: true,
+                authority: None,
+            }],
+        },
+        Order::Advance { attempt: ATTEMPT },
+        Order::Recall { attempt: ATTEMPT },
     ];
     let welcome = HeadMessage::Welcome {
         version: VERSION,
@@ -826,6 +843,7 @@ fn rows() -> Vec<Line> {
         rerunnable: true,
         sent: false,
         coordinating: BTreeSet::from([NODE]),
+        ahead: Some(Ahead::Recalled),
     };
     let token = TokenRow {
         hash: "ab".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proto::event::Event;
 use proto::ids::{AttemptId, NodeId, TaskId, TaskNumber};
-use proto::model::attempt::{AttemptPhase, AttemptRow, Held, Share};
+use proto::model::attempt::{Ahead, AttemptPhase, AttemptRow, Held, Share};
 use proto::model::job::{JobState, TaskCounts};
 use proto::model::task::{AttemptOutcome, TaskOutcome, TaskRow, TaskState};
 use proto::stored::{FIRST_TASK, RowKey};
@@ -116,8 +116,11 @@ impl Cluster {
                 attempt,
                 task,
                 shares,
+                ahead,
                 at,
-            } => self.granted(*attempt, *task, shares, *at),
+            } => self.granted((*attempt, *ahead), *task, shares, *at),
+            Event::Advanced { attempt, at, .. } => self.advanced(*attempt, *at),
+            Event::Recalled { attempt } => self.recalled(*attempt),
             Event::AttemptStarted { attempt, at } => self.started(*attempt, *at),
             Event::AttemptStopping {
                 attempt,
@@ -127,7 +130,7 @@ impl Cluster {
             } => self.stopping(*attempt, outcome, *force, *again),
             Event::AttemptEnded { attempt, outcome, at } => {
                 self.retain(*attempt, *at);
-                self.attempt_ended(*attempt, outcome);
+                self.attempt_ended(*attempt, outcome, *at);
             }
             Event::ShareReleased { attempt, node } => self.released(*attempt, *node),
             Event::TaskRequeued {
@@ -140,7 +143,7 @@ impl Cluster {
         }
     }
 
-    fn granted(&mut self, attempt: AttemptId, id: TaskId, shares: &[Share], at: Timestamp) {
+    fn granted(&mut self, (attempt, ahead): (AttemptId, bool), id: TaskId, shares: &[Share], at: Timestamp) {
         self.meta.next_attempt = self.meta.next_attempt.max(AttemptId(attempt.0.saturating_add(1)));
         self.materialise(id);
         let rerunnable = self.tasks.get(&id).is_some_and(|task| self.may_rerun(task));
@@ -148,7 +151,7 @@ impl Cluster {
         let (Some(task), Some(job)) = (self.tasks.get_mut(&id), self.jobs.get_mut(&id.job)) else {
             return;
         };
-        let state = TaskState::Granted { attempt };
+        let state = TaskState::Granted { attempt, ahead };
         let before = std::mem::replace(&mut task.state, state.clone());
         task.last_attempt = Some(attempt);
         task.last_nodes = shares.iter().map(|share| share.node).collect();
@@ -168,14 +171,16 @@ impl Cluster {
                 Some(_) => shares.iter().map(|share| share.node).collect(),
                 None => BTreeSet::new(),
             },
+            ahead: ahead.then_some(Ahead::Waits),
         };
         let hold = (tenant_of(&row, Some(&job.row), Some(task)), Wares::of(&task.spec));
         for share in shares {
             if let Some(node) = self.nodes.get(&share.node) {
-                self.floor.hold(node, attempt, share.slots, hold.clone());
+                self.floor.hold(node, attempt, row.slots_of(share), hold.clone());
             }
         }
         self.attempts.insert(attempt, row);
+        self.enter_window(attempt);
         self.changes.mark(RowKey::Attempt(attempt));
         self.mark_task(id);
         if id.number.is_per_node() {
@@ -186,12 +191,51 @@ impl Cluster {
             if row.spec.release.is_some() {
                 row.touched_nodes.extend(shares.iter().map(|share| share.node));
             }
-            row.counts.queued -= 1;
-            row.counts.running += 1;
+            *counter(&mut row.counts, &before) -= 1;
+            *counter(&mut row.counts, &state) += 1;
+            if row.state == JobState::Queued && !ahead {
+                row.state = JobState::Running { started_at: at };
+            }
+        });
+    }
+
+    /// A slot was handed over to an attempt that was granted ahead of time.
+    fn advanced(&mut self, id: AttemptId, at: Timestamp) {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.ahead.is_some()) else {
+            return;
+        };
+        let (shares, job) = (attempt.shares.clone(), attempt.task.job);
+        let (row, task) = (self.job(job), self.row_with_spec(attempt.task));
+        let hold = (
+            tenant_of(attempt, row, task),
+            task.and_then(|task| Wares::of(&task.spec)),
+        );
+        self.update_attempt(id, |attempt, task| {
+            attempt.ahead = None;
+            if let TaskState::Granted { ahead, .. } = &mut task.state {
+                *ahead = false;
+            }
+        });
+        for share in shares.iter().filter(|share| share.held == Held::Yes) {
+            if let Some(node) = self.nodes.get(&share.node) {
+                self.floor.release(node, id);
+                self.floor.hold(node, id, share.slots, hold.clone());
+            }
+        }
+        self.enter_window(id);
+        self.update_job(job, |row| {
             if row.state == JobState::Queued {
                 row.state = JobState::Running { started_at: at };
             }
         });
+    }
+
+    fn recalled(&mut self, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.ahead.is_some()) {
+            attempt.ahead = Some(Ahead::Recalled);
+            self.changes.mark(RowKey::Attempt(id));
+            self.enter_window(id);
+        }
     }
 
     fn started(&mut self, id: AttemptId, at: Timestamp) {
@@ -234,12 +278,23 @@ impl Cluster {
         let before = task.state.clone();
         change(attempt, task);
         let (task, after) = (task.id, task.state.clone());
+        let waits = |state: &TaskState| matches!(state, TaskState::Granted { ahead: true, .. });
         self.changes.mark(RowKey::Attempt(id));
         self.mark_task(task);
         self.count_in_array(task, &before, &after);
+        if waits(&before) != waits(&after) {
+            self.enter_window(id);
+            self.update_job(task.job, |row| {
+                *counter(&mut row.counts, &before) -= 1;
+                *counter(&mut row.counts, &after) += 1;
+            });
+        }
     }
 
-    fn attempt_ended(&mut self, id: AttemptId, outcome: &AttemptOutcome) {
+    fn attempt_ended(&mut self, id: AttemptId, outcome: &AttemptOutcome, at: Timestamp) {
+        if let Some(AttemptPhase::Running { started_at }) = self.attempts.get(&id).map(|attempt| attempt.phase) {
+            self.note_pace(id, at.since(started_at).0);
+        }
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
@@ -264,6 +319,7 @@ impl Cluster {
         }
         self.changes.mark(RowKey::Attempt(id));
         let job = attempt.task.job;
+        self.leave_window(node, id);
         if let Some(node) = self.nodes.get(&node) {
             self.floor.release(node, id);
         }
@@ -371,7 +427,7 @@ impl Cluster {
 /// Where a task in this state is counted.
 pub(super) const fn counter<'a>(counts: &'a mut TaskCounts, state: &TaskState) -> &'a mut u32 {
     match state {
-        TaskState::Queued => &mut counts.queued,
+        TaskState::Queued | TaskState::Granted { ahead: true, .. } => &mut counts.queued,
         TaskState::Granted { .. } | TaskState::Running { .. } | TaskState::Stopping { .. } => &mut counts.running,
         TaskState::Ended { outcome, .. } => match outcome {
             TaskOutcome::Finished => &mut counts.finished,

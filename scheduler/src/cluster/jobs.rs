@@ -324,7 +324,8 @@ impl Cluster {
             for share in attempt.shares.iter().filter(|share| share.held == Held::Yes) {
                 if let Some(node) = self.nodes.get(&share.node) {
                     self.floor.release(node, attempt.id);
-                    self.floor.hold(node, attempt.id, share.slots, (tenant, wares.clone()));
+                    self.floor
+                        .hold(node, attempt.id, attempt.slots_of(share), (tenant, wares.clone()));
                 }
             }
         }

@@ -164,6 +164,7 @@ impl Cluster {
         self.names.remove(&row.name);
         self.heard.remove(&node);
         self.floor.remove(node);
+        self.windows.forget(node);
         self.changes.mark(RowKey::Node(node));
     }
 

@@ -26,6 +26,7 @@ mod shape;
 mod starts;
 mod usage;
 mod users;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -64,6 +65,8 @@ pub(crate) use shape::{Lack, Shape, Wares};
 pub(crate) use starts::start_task;
 pub(crate) use usage::{Held, Usage};
 use users::Users;
+use window::Windows;
+pub(crate) use window::is_single;
 
 /// Bytes of a MiB, the unit in which memory is asked for.
 pub(crate) const MIB: u64 = 1 << 20;
@@ -92,6 +95,7 @@ pub struct Cluster {
 
     names: BTreeMap<NodeName, NodeId>,
     floor: Floor,
+    windows: Windows,
     queue: Queue,
     classes: Classes,
     /// When jobs with a run-time limit reach it.
@@ -150,6 +154,7 @@ impl Cluster {
             schedules: BTreeMap::new(),
             names: BTreeMap::new(),
             floor: Floor::default(),
+            windows: Windows::default(),
             queue: Queue::default(),
             classes: Classes::default(),
             limits: BTreeSet::new(),

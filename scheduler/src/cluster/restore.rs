@@ -199,9 +199,14 @@ impl Cluster {
             let wares = self.row_with_spec(attempt.task).and_then(|task| Wares::of(&task.spec));
             for share in attempt.shares.iter().filter(|share| share.held == Held::Yes) {
                 if let Some(node) = self.nodes.get(&share.node) {
-                    self.floor.hold(node, attempt.id, share.slots, (tenant, wares.clone()));
+                    self.floor
+                        .hold(node, attempt.id, attempt.slots_of(share), (tenant, wares.clone()));
                 }
             }
+        }
+        let attempts: Vec<AttemptId> = self.attempts.keys().copied().collect();
+        for attempt in attempts {
+            self.enter_window(attempt);
         }
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for job in jobs {

@@ -9,7 +9,7 @@ use proto::model::task::AttemptOutcome;
 use proto::units::Timestamp;
 
 use super::ledger::Ledger;
-use super::restart;
+use super::{restart, window};
 use crate::action::{Action, begin_order};
 
 /// The most bytes of a reason that a node gives; it is stored with the task.
@@ -21,7 +21,26 @@ pub(super) fn report(ledger: &mut Ledger<'_>, node: NodeId, boot: BootId, report
     }
     match report {
         Report::Started { attempt, at } => started(ledger, node, *attempt, *at),
-        Report::Ended { attempt, outcome, at } => ended(ledger, node, *attempt, outcome, *at),
+        Report::Ended {
+            attempt,
+            outcome,
+            at,
+            started_at,
+            then,
+        } => {
+            if held(ledger, node, *attempt).is_some_and(|attempt| attempt.ahead.is_some()) && started_at.is_some() {
+                window::taken_over(ledger, node, None, *attempt);
+            }
+            ended(ledger, node, *attempt, (outcome, *started_at, *at));
+            if let Some(next) = then {
+                window::taken_over(ledger, node, Some(*attempt), *next);
+            }
+        }
+        Report::Returned { attempt } => {
+            if let Some(attempt) = held(ledger, node, *attempt) {
+                window::returned(ledger, node, attempt);
+            }
+        }
         Report::Released { attempt } => released(ledger, node, *attempt),
         Report::Coordinated { attempt } => coordinated(ledger, node, *attempt),
         Report::ErrandRefused { reason } => restart::refused(ledger, node, reason),
@@ -44,6 +63,9 @@ fn coordinated(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId) {
 fn started(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, at: Timestamp) {
     match held(ledger, node, id) {
         Some(attempt) if attempt.primary() == Some(node) && attempt.phase == AttemptPhase::Granted => {
+            if attempt.ahead.is_some() {
+                window::taken_over(ledger, node, None, id);
+            }
             adopt(ledger, attempt, at);
         }
         Some(_) => {}
@@ -65,7 +87,12 @@ pub(super) fn adopt(ledger: &mut Ledger<'_>, attempt: &AttemptRow, at: Timestamp
     });
 }
 
-fn ended(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, outcome: &AttemptOutcome, at: Timestamp) {
+fn ended(
+    ledger: &mut Ledger<'_>,
+    node: NodeId,
+    id: AttemptId,
+    (outcome, started_at, at): (&AttemptOutcome, Option<Timestamp>, Timestamp),
+) {
     let Some(attempt) = held(ledger, node, id) else { return };
     let primary = attempt.primary() == Some(node);
     if !primary {
@@ -84,14 +111,16 @@ fn ended(ledger: &mut Ledger<'_>, node: NodeId, id: AttemptId, outcome: &Attempt
             started_at: Some(started_at),
             ..
         } => started_at,
-        AttemptPhase::Granted | AttemptPhase::Stopping { started_at: None, .. } => attempt.granted_at,
+        AttemptPhase::Granted | AttemptPhase::Stopping { started_at: None, .. } => {
+            started_at.unwrap_or_default().max(attempt.granted_at)
+        }
     };
     let at = at.max(begun).min(ledger.now.wall);
     let outcome = told(ledger, node, outcome);
     // The end of a short task may overtake its start.
     let never_started = matches!(outcome, AttemptOutcome::NotStarted { .. });
     if primary && attempt.phase == AttemptPhase::Granted && !never_started {
-        adopt(ledger, attempt, at);
+        adopt(ledger, attempt, started_at.unwrap_or(at).min(at));
     }
     ledger.end_attempt(attempt, outcome, at, |gone| gone == node);
 }

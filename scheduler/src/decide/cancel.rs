@@ -151,7 +151,7 @@ pub(super) fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran:
         match task.state {
             TaskState::Queued => ledger.end_task(task.id, TaskOutcome::Canceled, ledger.now.wall),
             // A node may have been lost a moment before, in this same decision.
-            TaskState::Granted { attempt }
+            TaskState::Granted { attempt, .. }
             | TaskState::Running { attempt, .. }
             | TaskState::Stopping { attempt, .. }
                 if ledger.fate(attempt).is_some() =>
@@ -161,7 +161,7 @@ pub(super) fn stop(ledger: &mut Ledger<'_>, id: JobId, outcome: JobOutcome, ran:
                 }
             }
             // What was to run again ends with its job.
-            TaskState::Granted { attempt }
+            TaskState::Granted { attempt, .. }
             | TaskState::Running { attempt, .. }
             | TaskState::Stopping {
                 attempt, again: true, ..

@@ -126,7 +126,7 @@ pub(super) fn stop_preparations(ledger: &mut Ledger<'_>, job: JobId) {
     for row in errands(ledger, job, TaskNumber::PREPARATION) {
         match row.state {
             TaskState::Queued => ledger.push(Event::ErrandForgotten { task: row.id }),
-            TaskState::Granted { attempt }
+            TaskState::Granted { attempt, .. }
             | TaskState::Running { attempt, .. }
             | TaskState::Stopping {
                 attempt, again: true, ..
@@ -239,7 +239,7 @@ pub(super) fn skip(ledger: &mut Ledger<'_>, job: &JobRow) -> usize {
                 again: false,
                 ..
             } => stopped += usize::from(hurry(ledger, attempt, outcome, true)),
-            TaskState::Granted { attempt }
+            TaskState::Granted { attempt, .. }
             | TaskState::Running { attempt, .. }
             | TaskState::Stopping { attempt, .. } => {
                 stopped += 1;

@@ -16,6 +16,7 @@ use proto::units::{Now, Timestamp};
 
 use super::duty::{self, Nodes};
 use super::errand::{self, End};
+use super::window::{self, Handovers};
 use super::{consequence, lifecycle, manager, parents, pool, schedule, start_task};
 use crate::action::Action;
 use crate::cluster::{Cluster, ElementPlace, Standing, options_of};
@@ -66,6 +67,7 @@ pub(super) struct Ledger<'a> {
     gone: BTreeMap<NodeId, Gone>,
     /// Jobs that wait for release tasks from here on.
     pub(super) winding_up: BTreeSet<JobId>,
+    pub(super) handovers: Handovers,
 }
 
 /// Why a node can no longer be expected to do anything.
@@ -113,6 +115,7 @@ impl<'a> Ledger<'a> {
             stopped: BTreeSet::new(),
             gone: BTreeMap::new(),
             winding_up: BTreeSet::new(),
+            handovers: Handovers::new(),
         }
     }
 
@@ -370,6 +373,12 @@ impl<'a> Ledger<'a> {
         self.released.range(of_node).count()
     }
 
+    /// The attempts that a node lets go here.
+    pub(super) fn released_from(&self, node: NodeId) -> impl Iterator<Item = &AttemptId> {
+        let of_node = (node, AttemptId(0))..=(node, AttemptId(u64::MAX));
+        self.released.range(of_node).map(|(_, attempt)| attempt)
+    }
+
     /// Nodes that let something go here.
     pub(super) fn releasing(&self) -> BTreeSet<NodeId> {
         self.released.iter().map(|(node, _)| *node).collect()
@@ -417,6 +426,18 @@ impl<'a> Ledger<'a> {
         self.conclude(attempt, outcome, at, verdict);
     }
 
+    /// No node ever started the attempt: its task waits again, whatever its rules, and that counts as no retry.
+    pub(super) fn give_back(&mut self, attempt: &AttemptRow, node: NodeId) {
+        self.release(attempt.id, node);
+        if !self.concluded.contains_key(&attempt.id) {
+            let verdict = Verdict::Again {
+                asked: true,
+                retry: false,
+            };
+            self.conclude(attempt, AttemptOutcome::Stopped, self.now.wall, Some(verdict));
+        }
+    }
+
     fn release_all(&mut self, attempt: &AttemptRow, gone: impl Fn(NodeId) -> bool) {
         let held = attempt.shares.iter().filter(|share| share.held == Held::Yes);
         for share in held.filter(|share| gone(share.node)) {
@@ -462,6 +483,7 @@ impl<'a> Ledger<'a> {
     }
 
     pub(super) fn close(mut self, answer: Answer) -> Decision {
+        window::follow(&mut self);
         duty::take_out_empty(&mut self);
         errand::give_way(&mut self);
         consequence::follow(&mut self);

@@ -90,7 +90,7 @@ fn stop_running(ledger: &mut Ledger<'_>, id: JobId, tasks: DisableTasks) -> usiz
     let mut stopped = 0;
     for task in ledger.cluster.tasks_of(id) {
         let attempt = match task.state {
-            TaskState::Granted { attempt } | TaskState::Running { attempt, .. } => attempt,
+            TaskState::Granted { attempt, .. } | TaskState::Running { attempt, .. } => attempt,
             // What was to run again is canceled after all.
             TaskState::Stopping {
                 attempt, again: true, ..

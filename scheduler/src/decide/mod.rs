@@ -31,6 +31,7 @@ mod start_task;
 mod submit;
 mod task;
 mod users;
+mod window;
 
 use proto::client::Refusal;
 use proto::model::owner::{Caller, Role};

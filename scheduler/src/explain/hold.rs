@@ -37,7 +37,7 @@ pub(super) fn hold(cluster: &Cluster, job: &JobRow, task: &TaskRow) -> Option<Ho
 
 /// Whether a task holds nodes and waits for the preparation task of its job there.
 pub(super) fn is_prepared(cluster: &Cluster, task: &TaskRow) -> bool {
-    let TaskState::Granted { attempt } = task.state else {
+    let TaskState::Granted { attempt, .. } = task.state else {
         return false;
     };
     cluster.attempt(attempt).is_some_and(|attempt| !attempt.sent)

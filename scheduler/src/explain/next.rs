@@ -77,9 +77,9 @@ impl Subject<'_> {
 /// The end of a task, with its limit if it runs and has one.
 fn task_ends(cluster: &Cluster, id: TaskId) -> NextEvent {
     let attempt = cluster.task(id).and_then(|task| match task.state {
-        TaskState::Granted { attempt } | TaskState::Running { attempt, .. } | TaskState::Stopping { attempt, .. } => {
-            cluster.attempt(attempt)
-        }
+        TaskState::Granted { attempt, .. }
+        | TaskState::Running { attempt, .. }
+        | TaskState::Stopping { attempt, .. } => cluster.attempt(attempt),
         TaskState::Queued | TaskState::Ended { .. } => None,
     });
     NextEvent::TaskEnds {

@@ -23,6 +23,7 @@ mod outlook;
 mod place;
 mod rehearsal;
 mod reserve;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(crate) use place::domain_of;
 use place::{Place, Taker};
 pub(crate) use rehearsal::{Forecast, forecast};
 pub use rehearsal::{Rehearsal, rehearse};
+pub use window::windows;
 
 /// Grants, to be applied and stored like any decision. Why the rest waits is told by [`crate::explain`] when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -467,6 +469,7 @@ impl<'a> Pass<'a> {
             attempt,
             task,
             shares,
+            ahead: false,
             at: self.now.wall,
         });
     }

@@ -104,7 +104,13 @@ impl Head {
         self.decide(&Input::Report {
             node,
             boot: BootId(1),
-            report: Report::Ended { attempt, outcome, at },
+            report: Report::Ended {
+                attempt,
+                outcome,
+                at,
+                started_at: None,
+                then: None,
+            },
         });
     }
 

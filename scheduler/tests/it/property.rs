@@ -449,6 +449,8 @@ impl Simulation {
                         attempt: *attempt,
                         outcome: AttemptOutcome::Stopped,
                         at,
+                        started_at: None,
+                        then: None,
                     });
                 }
             }
@@ -464,6 +466,10 @@ impl Simulation {
             }
             Order::Restart { .. } => self.reboot(index),
             Order::Begin { attempt } => self.begin(index, *attempt),
+            // Windows belong to the simulation of whole clusters; here each start is told alone.
+            Order::StartSteps { .. } | Order::Advance { .. } | Order::Recall { .. } => {
+                panic!("nobody asked for windows: {order:?}")
+            }
             Order::ForgetJob { .. } | Order::Unknown => {}
         }
     }
@@ -568,6 +574,8 @@ impl Simulation {
                 attempt: *attempt,
                 outcome,
                 at,
+                started_at: None,
+                then: None,
             });
         } else {
             part.over = true;
@@ -575,6 +583,8 @@ impl Simulation {
                 attempt: *attempt,
                 outcome: AttemptOutcome::Exited { code },
                 at,
+                started_at: None,
+                then: None,
             });
         }
     }
@@ -656,6 +666,8 @@ impl Simulation {
                     attempt: *attempt,
                     outcome: AttemptOutcome::Fenced,
                     at: now.wall,
+                    started_at: None,
+                    then: None,
                 },
                 false => Report::Released { attempt: *attempt },
             });

@@ -160,6 +160,8 @@ fn nodes_are_told_what_a_task_is_for_its_job() {
                 attempt,
                 outcome: AttemptOutcome::Exited { code: 0 },
                 at: world.now.wall,
+                started_at: None,
+                then: None,
             },
         })
     };

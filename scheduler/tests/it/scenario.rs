@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use proto::client::Refusal;
-use proto::control::{HeldAttempt, HeldState, Order, Report};
+use proto::control::{HeldAttempt, HeldState, Order, Report, StepStart};
 use proto::event::Event;
 use proto::hostlist;
 use proto::ids::{AttemptId, GroupName, JobId, NodeId, NodeName, PoolName, SubmissionId};
@@ -312,6 +312,8 @@ impl Story {
                 attempt,
                 outcome: words.outcome(node),
                 at,
+                started_at: None,
+                then: None,
             },
         };
         let boot = words
@@ -449,14 +451,21 @@ impl Story {
             Event::NodeSwitched { node, admin, .. } => format!("{} {admin:?}", self.name(*node)),
             Event::JobStopping { job, outcome } => format!("job {job} stopping: {}", job_outcome(outcome)),
             Event::JobEnded { job, outcome, .. } => format!("job {job} ended: {}", job_outcome(outcome)),
+            Event::Advanced { attempt, .. } => format!("attempt {attempt} gets a slot"),
+            Event::Recalled { attempt } => format!("attempt {attempt} wanted back"),
             Event::Granted {
-                attempt, task, shares, ..
+                attempt,
+                task,
+                shares,
+                ahead,
+                ..
             } => {
                 let on: Vec<_> = shares
                     .iter()
                     .map(|share| format!("{}:{}", self.name(share.node), share.slots))
                     .collect();
-                format!("grant {attempt} to {task}: {}", on.join(" "))
+                let ahead = if *ahead { ", ahead of time" } else { "" };
+                format!("grant {attempt} to {task}: {}{ahead}", on.join(" "))
             }
             Event::AttemptStarted { attempt, .. } => format!("attempt {attempt} started"),
             Event::AttemptStopping {
@@ -502,6 +511,12 @@ impl Story {
                     Order::Stop { attempt, grace } => format!("stop {attempt} within {grace}"),
                     Order::Release { attempt } => format!("release {attempt}"),
                     Order::Begin { attempt } => format!("begin {attempt}"),
+                    Order::Advance { attempt } => format!("advance {attempt}"),
+                    Order::Recall { attempt } => format!("recall {attempt}"),
+                    Order::StartSteps { order, steps } => {
+                        let each = |step: &StepStart| format!("{} ({}.{})", step.attempt, order.task, step.step);
+                        format!("start {}", steps.iter().map(each).collect::<Vec<_>>().join(", "))
+                    }
                     Order::Restart { reimage } => format!("restart{}", if *reimage { " from its image" } else { "" }),
                     Order::ForgetJob { job } => format!("forget job {job}"),
                     Order::Unknown => "?".to_owned(),

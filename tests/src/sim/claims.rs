@@ -42,6 +42,8 @@ struct Attempt {
     task: TaskId,
     held: BTreeMap<NodeId, u32>,
     memory_mib: u64,
+    /// Whether it waits in a window.
+    ahead: bool,
     /// Whether its task is over, or waits again: nodes only have to let go.
     over: bool,
 }
@@ -89,14 +91,19 @@ impl Claims {
                 (job.over, job.disabled) = (false, false);
             }
             Event::Granted {
-                attempt, task, shares, ..
+                attempt,
+                task,
+                shares,
+                ahead,
+                ..
             } => {
                 let held: BTreeMap<NodeId, u32> = shares.iter().map(|share| (share.node, share.slots)).collect();
                 if held.len() != shares.len() {
                     return Err(format!("attempt {attempt} of task {task} holds a node twice"));
                 }
-                self.granted(*attempt, *task, held)?;
+                self.granted((*attempt, *ahead), *task, held)?;
             }
+            Event::Advanced { attempt, .. } => self.advanced(*attempt)?,
             Event::ShareReleased { attempt, node } => {
                 if let Some(row) = self.attempts.get_mut(attempt) {
                     row.held.remove(node);
@@ -157,7 +164,49 @@ impl Claims {
         self.attempts.values().any(|attempt| attempt.task == task)
     }
 
-    fn granted(&mut self, id: AttemptId, task: TaskId, held: BTreeMap<NodeId, u32>) -> Result<(), String> {
+    /// What waits in a window holds nothing until it gets a slot.
+    fn advanced(&mut self, id: AttemptId) -> Result<(), String> {
+        let Some(row) = self.attempts.get_mut(&id) else {
+            return Err(format!("attempt {id} gets a slot and was never granted"));
+        };
+        if !std::mem::take(&mut row.ahead) {
+            return Err(format!("attempt {id} of task {} gets its slot twice", row.task));
+        }
+        let (held, memory_mib) = (row.held.clone(), row.memory_mib);
+        self.expect_room(id, &held, memory_mib)
+    }
+
+    fn expect_room(&self, id: AttemptId, held: &BTreeMap<NodeId, u32>, memory_mib: u64) -> Result<(), String> {
+        for (node, slots) in held {
+            let others = self.attempts.iter().filter(|(other, row)| **other != id && !row.ahead);
+            let on_node: Vec<&Attempt> = others
+                .map(|(_, row)| row)
+                .filter(|row| row.held.contains_key(node))
+                .collect();
+            let taken: u32 = on_node.iter().filter_map(|row| row.held.get(node)).sum();
+            if taken + slots > CORES {
+                return Err(format!(
+                    "node {node} has {CORES} slots, and {} are granted",
+                    taken + slots
+                ));
+            }
+            let memory: u64 = on_node.iter().map(|row| row.memory_mib).sum();
+            if memory + memory_mib > MEMORY_MIB {
+                return Err(format!(
+                    "node {node} has {MEMORY_MIB} MiB, and {} are granted",
+                    memory + memory_mib
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn granted(
+        &mut self,
+        (id, ahead): (AttemptId, bool),
+        task: TaskId,
+        held: BTreeMap<NodeId, u32>,
+    ) -> Result<(), String> {
         let of_user = task.number != TaskNumber::MANAGER && !task.number.is_per_node();
         if let Some((other, _)) = self.attempts.iter().find(|(_, attempt)| attempt.task == task) {
             return Err(format!(
@@ -203,22 +252,8 @@ impl Claims {
                 ));
             }
         }
-        for (node, slots) in &held {
-            let on_node = || self.attempts.values().filter(|attempt| attempt.held.contains_key(node));
-            let taken: u32 = on_node().filter_map(|attempt| attempt.held.get(node)).sum();
-            if taken + slots > CORES {
-                return Err(format!(
-                    "node {node} has {CORES} slots, and {} are granted",
-                    taken + slots
-                ));
-            }
-            let memory: u64 = on_node().map(|attempt| attempt.memory_mib).sum();
-            if memory + memory_mib > MEMORY_MIB {
-                return Err(format!(
-                    "node {node} has {MEMORY_MIB} MiB, and {} are granted",
-                    memory + memory_mib
-                ));
-            }
+        if !ahead {
+            self.expect_room(id, &held, memory_mib)?;
         }
         self.attempts.insert(
             id,
@@ -226,6 +261,7 @@ impl Claims {
                 task,
                 held,
                 memory_mib,
+                ahead,
                 over: false,
             },
         );

@@ -87,6 +87,8 @@ struct Process {
     /// How it will have ended, once it is being stopped.
     stopping: bool,
     code: i32,
+    /// Whether its end hands a slot to the next of the window.
+    hands_on: bool,
 }
 
 /// A compute node.
@@ -103,6 +105,8 @@ pub(super) struct Node {
     agent: Option<Agent>,
     boot: BootId,
     processes: BTreeMap<AttemptId, Process>,
+    /// What waits for a slot here.
+    window: VecDeque<AttemptId>,
     lease_until: Time,
 }
 
@@ -120,6 +124,7 @@ impl Node {
             agent: None,
             boot: BootId(0),
             processes: BTreeMap::new(),
+            window: VecDeque::new(),
             lease_until: 0,
         };
         new.boot = new.next_boot();
@@ -162,6 +167,7 @@ impl Node {
 
     /// `kill -9` of the spawner: its processes are found and ended before another one takes its place.
     pub(super) fn kill_spawner(&mut self, now: Time, truth: &mut Truth) -> Wants {
+        self.window.clear();
         for (attempt, _) in std::mem::take(&mut self.processes) {
             truth.ends(attempt, self.id, None, now);
         }
@@ -195,7 +201,7 @@ impl Node {
         let held: Vec<_> = self
             .processes
             .iter()
-            .map(|(attempt, process)| (*attempt, process.kept.clone(), process.state.clone()))
+            .map(|(attempt, process)| (*attempt, process.kept.clone(), process.state.clone(), Vec::new()))
             .collect();
         let boot = self.boot;
         if let Some(agent) = &mut self.agent {
@@ -393,6 +399,7 @@ impl Node {
                         state: KeptState::Waiting,
                         stopping: false,
                         code: 0,
+                        hands_on: false,
                     });
                 }
                 Command::Start(kept) => {
@@ -400,10 +407,26 @@ impl Node {
                     if let Some(process) = self.processes.get_mut(&attempt)
                         && matches!(process.state, KeptState::Waiting | KeptState::Coordinated)
                     {
-                        process.state = KeptState::Starting;
-                        let at = now + self.rng.within(1, 5);
-                        let boot = self.boot;
-                        wants.wakes.push((at, Wake::Starts { attempt, boot }));
+                        if kept.order.ahead {
+                            process.state = KeptState::Ahead;
+                            self.window.push_back(attempt);
+                            continue;
+                        }
+                        process.hands_on = kept.order.single;
+                        self.is_started(attempt, now, wants);
+                    }
+                }
+                Command::Advance { attempt, .. } => {
+                    if self.leaves_window(attempt) {
+                        self.is_started(attempt, now, wants);
+                    }
+                }
+                Command::Recall { attempt } => {
+                    let waits = |process: &Process| matches!(process.state, KeptState::Ahead | KeptState::Waiting);
+                    if self.processes.get(&attempt).is_none_or(waits) {
+                        self.leaves_window(attempt);
+                        self.processes.remove(&attempt);
+                        self.news(FromSpawner::Returned { attempt }, now, truth, wants);
                     }
                 }
                 Command::Refuse { attempt, reason } => {
@@ -412,6 +435,7 @@ impl Node {
                 Command::Stop { attempt, grace } => self.stop(attempt, grace, now, truth, wants),
                 Command::Release { attempt } => {
                     truth.ends(attempt, self.id, None, now);
+                    self.leaves_window(attempt);
                     self.processes.remove(&attempt);
                     self.news(FromSpawner::Released { attempt }, now, truth, wants);
                 }
@@ -445,9 +469,63 @@ impl Node {
                         .wakes
                         .push((now + self.rng.within(5, 500), Wake::Restarts { boot }));
                 }
-                Command::Serve(_) | Command::Prepare(_) | Command::Close { .. } | Command::ForgetJob { .. } => {}
+                Command::Serve(_)
+                | Command::Prepare(_)
+                | Command::Discard(_)
+                | Command::Close { .. }
+                | Command::ForgetJob { .. } => {}
             }
         }
+    }
+
+    fn is_started(&mut self, attempt: AttemptId, now: Time, wants: &mut Wants) {
+        let (at, boot) = (now + self.rng.within(1, 5), self.boot);
+        if let Some(process) = self.processes.get_mut(&attempt) {
+            process.state = KeptState::Starting;
+            wants.wakes.push((at, Wake::Starts { attempt, boot }));
+        }
+    }
+
+    fn leaves_window(&mut self, attempt: AttemptId) -> bool {
+        let at = self.window.iter().position(|waits| *waits == attempt);
+        let process = self.processes.get_mut(&attempt);
+        if let (Some(_), Some(process)) = (at, process) {
+            process.hands_on = true;
+        }
+        at.and_then(|at| self.window.remove(at)).is_some()
+    }
+
+    /// The next of the window gets the slot of an attempt that ended.
+    fn hand_over(&mut self, now: Time, wants: &mut Wants) -> Option<AttemptId> {
+        if self.lease_until <= now {
+            return None;
+        }
+        let next = *self.window.front()?;
+        self.leaves_window(next);
+        self.is_started(next, now, wants);
+        Some(next)
+    }
+
+    /// More runs here than there are slots.
+    fn expect_room(&self) -> Result<(), String> {
+        let runs = self
+            .processes
+            .values()
+            .filter(|process| matches!(process.state, KeptState::Running { .. }));
+        let slots = runs
+            .filter_map(|process| Kept::of_bytes(&process.kept))
+            .flat_map(|kept| kept.order.nodes);
+        let slots: u32 = slots
+            .filter(|share| share.node == self.id)
+            .map(|share| share.slots)
+            .sum();
+        if slots > CORES {
+            return Err(format!(
+                "node {} has {CORES} slots, and what runs there has {slots}",
+                self.id
+            ));
+        }
+        Ok(())
     }
 
     fn stop(&mut self, attempt: AttemptId, grace: Millis, now: Time, truth: &mut Truth, wants: &mut Wants) {
@@ -456,7 +534,11 @@ impl Node {
             return;
         };
         match process.state {
-            KeptState::Waiting | KeptState::Coordinating | KeptState::Coordinated | KeptState::Starting => {
+            KeptState::Waiting
+            | KeptState::Ahead
+            | KeptState::Coordinating
+            | KeptState::Coordinated
+            | KeptState::Starting => {
                 self.finish(attempt, AttemptOutcome::Stopped, now, truth, wants);
             }
             KeptState::Running { .. } => {
@@ -512,7 +594,7 @@ impl Node {
             wants.wakes.push((now + limit.0, Wake::Kill { attempt, boot }));
         }
         self.news(FromSpawner::Started { attempt, at: wall }, now, truth, wants);
-        Ok(())
+        self.expect_room()
     }
 
     fn finish(&mut self, attempt: AttemptId, outcome: AttemptOutcome, now: Time, truth: &mut Truth, wants: &mut Wants) {
@@ -523,7 +605,11 @@ impl Node {
         };
         let started_at = match process.state {
             KeptState::Running { started_at } => Some(started_at),
-            KeptState::Waiting | KeptState::Coordinating | KeptState::Coordinated | KeptState::Starting => None,
+            KeptState::Waiting
+            | KeptState::Ahead
+            | KeptState::Coordinating
+            | KeptState::Coordinated
+            | KeptState::Starting => None,
             KeptState::Ended(_) => return,
         };
         let code = match outcome {
@@ -535,6 +621,8 @@ impl Node {
             KeptState::Coordinating => Part::Coordination,
             _ => Part::Program,
         };
+        let waited = process.state == KeptState::Ahead;
+        let hands_on = std::mem::take(&mut process.hands_on);
         let record = ExitRecord {
             part,
             attempt,
@@ -542,8 +630,17 @@ impl Node {
             started_at,
             ended_at: wall,
             outcome,
+            then: None,
         };
         process.state = KeptState::Ended(record.clone());
+        if waited {
+            self.window.retain(|waits| *waits != attempt);
+        }
+        let then = if hands_on { self.hand_over(now, wants) } else { None };
+        let record = ExitRecord { then, ..record };
+        if let Some(process) = self.processes.get_mut(&attempt) {
+            process.state = KeptState::Ended(record.clone());
+        }
         self.news(FromSpawner::Ended(record), now, truth, wants);
     }
 

@@ -98,6 +98,7 @@ impl Keeper {
 
     /// What waits in the queue and may not be started any more need not wait for the starters, which may hang.
     pub(super) fn sweep_queue(&mut self, now: BootTime) {
+        self.fence_window(now);
         let all_fenced = self.is_fenced(now) && !self.queue.is_empty();
         if !std::mem::take(&mut self.queue_is_stale) && !all_fenced {
             return;

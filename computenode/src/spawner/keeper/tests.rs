@@ -32,7 +32,7 @@ fn keeper() -> (tempfile::TempDir, Keeper) {
 }
 
 fn order(role: Role) -> ToSpawner {
-    ToSpawner::Start(Box::new(SpawnOrder {
+    SpawnOrder {
         attempt: ATTEMPT,
         role,
         command: vec!["true".to_owned()],
@@ -46,7 +46,11 @@ fn order(role: Role) -> ToSpawner {
         credentials: None,
         runtime_limit: None,
         new_privileges: false,
-    }))
+        single: false,
+        ahead: false,
+        cores: Vec::new(),
+    }
+    .into_message()
 }
 
 fn told(keeper: &mut Keeper) -> Vec<FromSpawner> {
