@@ -170,6 +170,30 @@ pub fn places(directory: &NodeDirectory, order: &StartOrder) -> Places {
     }
 }
 
+/// Whether an attempt gets a folder: not when it writes nowhere and works elsewhere, so that nothing would be in it. Such
+/// tasks are the quickest.
+#[must_use]
+pub fn needs_folder(order: &StartOrder) -> bool {
+    let nowhere = |output: &Option<String>| {
+        output
+            .as_deref()
+            .is_some_and(|path| Place::of(path, "/") == Place::Null)
+    };
+    let elsewhere = order
+        .workdir
+        .as_deref()
+        .is_some_and(|path| Path::new(path).is_absolute());
+    let bare = elsewhere
+        && nowhere(&order.stdout)
+        && nowhere(&order.stderr)
+        && order.script.is_none()
+        && order.common_files.is_empty()
+        && order.interactive.is_none()
+        && order.coordination.is_none()
+        && order.role == TaskRole::Task;
+    !bare
+}
+
 /// Makes an attempt's folder, as its user's. One that is there already stays.
 ///
 /// # Errors
@@ -299,10 +323,12 @@ pub fn root_order(
         return Err(PrepareError::TwoInputs { stdin: stdin.clone() });
     }
     let started = Started::of(directory, order)?;
-    make_folder(directory, order, account)?;
     let places = places(directory, order);
-    if order.stdout.is_some() || order.stderr.is_some() {
-        remember_paths(directory, order, &places, account)?;
+    if needs_folder(order) {
+        make_folder(directory, order, account)?;
+        if order.stdout.is_some() || order.stderr.is_some() {
+            remember_paths(directory, order, &places, account)?;
+        }
     }
     let output = |place: &Place| match place {
         Place::Null => Output::Null,

@@ -12,6 +12,7 @@ use crate::kept::Kept;
 use crate::retention::Sweeper;
 use crate::supervisor::Failed;
 use crate::workdir::COORDINATION_STDERR;
+use crate::workdir::needs_folder;
 
 /// How long is looked for the last words of a command: its user may have led the file to a server that does not answer.
 const WORDS_DEADLINE: Duration = Duration::from_secs(3);
@@ -42,7 +43,9 @@ impl Agent {
 
     /// An attempt is over: the retention of its folder begins.
     pub(super) fn keep_from_now(&self, present: Option<Present>) {
-        if let (Some(sweeper), Some(present)) = (&self.sweeper, present) {
+        if let (Some(sweeper), Some(present)) = (&self.sweeper, present)
+            && needs_folder(&present.kept.order)
+        {
             sweeper.ended(present.kept);
         }
     }

@@ -17,7 +17,7 @@ use proto::units::{Millis, Timestamp};
 use crate::spawner::attempt::{Attempt, Coordination, Ending, Measure, Root};
 use crate::spawner::clock::{BootTime, wall_clock};
 use crate::spawner::message::{ExitRecord, FromSpawner, MAX_ATTEMPTS, Part, Role, SpawnOrder, ToSpawner};
-use crate::spawner::processes::{self, Roots};
+use crate::spawner::processes::{Adopted, Roots};
 use crate::spawner::record::Records;
 use starting::Flight;
 
@@ -36,6 +36,7 @@ pub(super) struct Keeper {
     in_flight: Vec<Flight>,
     /// Children that were reaped before their clone returned.
     early: Vec<(i32, Ended)>,
+    adopted: Adopted,
     /// Counts clones, so that a look at the processes can tell whether one began meanwhile.
     clones: u64,
     lease_until: Option<BootTime>,
@@ -124,6 +125,7 @@ impl Keeper {
             children: BTreeMap::new(),
             in_flight: Vec::new(),
             early: Vec::new(),
+            adopted: Adopted::open(),
             clones: 0,
             lease_until: None,
             queue: VecDeque::new(),
@@ -441,7 +443,7 @@ impl Keeper {
 
     fn no_orphans(&self) -> bool {
         let being_cloned = |pid: &i32| self.in_flight.iter().any(|flight| flight.is(*pid));
-        processes::own_children().is_some_and(|children| {
+        self.adopted.pids().is_some_and(|children| {
             children
                 .iter()
                 .all(|pid| self.children.contains_key(pid) || being_cloned(pid))

@@ -1,6 +1,6 @@
 //! Exit records on disk: one small file per ended attempt, there until the head node has the report.
 //!
-//! Records are written under another name and renamed, so a reader never sees half of one, and they are not synced: a
+//! Records are read only by the next spawner, which leaves out what it finds half written, and they are not synced: a
 //! record lost in a power failure is an attempt that the new boot id proves to be over, which the head node handles
 //! anyway, and a sync per task would cost more than the task. A record outlives its spawner.
 
@@ -68,10 +68,7 @@ impl Records {
             path: path.clone(),
             source,
         })?;
-        let unfinished = self.folder.join(format!(".{}", record.attempt));
-        fs::write(&unfinished, &bytes)
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .map_err(|source| RecordError::File { path, source })
+        fs::write(&path, &bytes).map_err(|source| RecordError::File { path, source })
     }
 
     /// Removes a record, if there is one.
