@@ -195,11 +195,10 @@ impl Cluster {
 
     /// An attempt came into memory, or holds or waits for something else now.
     pub(super) fn enter_window(&mut self, id: AttemptId) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let job_alone = self.job(attempt.task.job).is_none_or(|job| job.spec.exclusive);
-        let task = self.row_with_spec(attempt.task);
-        let single = task.is_some_and(|task| is_single(attempt, job_alone, task));
-        let Some(share) = attempt.shares.first().filter(|share| single && share.held == Held::Yes) else {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| self.is_single(attempt)) else {
+            return;
+        };
+        let Some(share) = attempt.shares.first().filter(|share| share.held == Held::Yes) else {
             return;
         };
         let (node, job) = (share.node, attempt.task.job);
@@ -220,10 +219,17 @@ impl Cluster {
 
     /// An attempt ended after so many milliseconds on its node.
     pub(super) fn note_pace(&mut self, id: AttemptId, millis: u64) {
-        let node = self.attempts.get(&id).and_then(AttemptRow::primary);
-        if let Some(node) = node.filter(|node| self.windows.is_single(*node, id)) {
+        // Its node may have let it go just before.
+        let attempt = self.attempts.get(&id).filter(|attempt| self.is_single(attempt));
+        if let Some(node) = attempt.and_then(AttemptRow::primary) {
             self.windows.note(node, millis);
         }
+    }
+
+    fn is_single(&self, attempt: &AttemptRow) -> bool {
+        let job_alone = self.job(attempt.task.job).is_none_or(|job| job.spec.exclusive);
+        let task = self.row_with_spec(attempt.task);
+        task.is_some_and(|task| is_single(attempt, job_alone, task))
     }
 }
 
