@@ -21,8 +21,8 @@ pub(super) fn run(words: &[&str]) -> anyhow::Result<()> {
     };
     let (all, broken) = run_seeds(first, Some(seeds));
     say(format!(
-        "{seeds} seeds: {} jobs, {} processes, {} events, {} faults",
-        all.jobs, all.processes, all.events, all.faults
+        "{seeds} seeds: {} jobs, {} processes, {} granted ahead of time, {} of these recalled, {} events, {} faults",
+        all.jobs, all.processes, all.ahead, all.recalled, all.events, all.faults
     ));
     match broken {
         Some(broken) => bail!("{broken}; again: ./dev show sim {} 1", broken.seed),
@@ -68,6 +68,8 @@ fn run_seeds(first: u64, count: Option<u64>) -> (Summary, Option<Broken>) {
                     all.jobs += one.jobs;
                     all.processes += one.processes;
                     all.events += one.events;
+                    all.ahead += one.ahead;
+                    all.recalled += one.recalled;
                     all.faults += one.faults;
                 }
                 Err(broken) => found.1 = found.1.take().or(Some(broken)),

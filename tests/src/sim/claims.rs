@@ -27,6 +27,9 @@ pub(super) struct Claims {
     /// Jobs that somebody finished by hand.
     by_hand: BTreeSet<JobId>,
     pub(super) events: usize,
+    /// Grants ahead of time, and recalls of those.
+    pub(super) ahead: usize,
+    pub(super) recalled: usize,
 }
 
 #[derive(Debug)]
@@ -101,9 +104,11 @@ impl Claims {
                 if held.len() != shares.len() {
                     return Err(format!("attempt {attempt} of task {task} holds a node twice"));
                 }
+                self.ahead += usize::from(*ahead);
                 self.granted((*attempt, *ahead), *task, held)?;
             }
             Event::Advanced { attempt, .. } => self.advanced(*attempt)?,
+            Event::Recalled { .. } => self.recalled += 1,
             Event::ShareReleased { attempt, node } => {
                 if let Some(row) = self.attempts.get_mut(attempt) {
                     row.held.remove(node);

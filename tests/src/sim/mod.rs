@@ -34,6 +34,10 @@ pub struct Summary {
     pub processes: usize,
     /// Events that were stored.
     pub events: usize,
+    /// Tasks that waited on a node for a slot there.
+    pub ahead: usize,
+    /// Those of them that were wanted back.
+    pub recalled: usize,
     /// Kills, partitions, jumps.
     pub faults: usize,
 }

@@ -21,6 +21,8 @@ pub(super) struct Workload {
     rng: Rng,
     nodes: Vec<NodeName>,
     last_slot: Slot,
+    /// Whether nearly all tasks are so short that windows fill.
+    brisk: bool,
     /// Requests without an answer yet.
     open: BTreeMap<Slot, Input>,
     /// Jobs that were acknowledged, with what was asked, and whether somebody deleted them.
@@ -45,11 +47,12 @@ pub(super) fn caller(uid: u32) -> Caller {
 }
 
 impl Workload {
-    pub(super) const fn new(rng: Rng, nodes: Vec<NodeName>) -> Self {
+    pub(super) const fn new(rng: Rng, nodes: Vec<NodeName>, brisk: bool) -> Self {
         Self {
             rng,
             nodes,
             last_slot: 0,
+            brisk,
             open: BTreeMap::new(),
             jobs: BTreeMap::new(),
         }
@@ -162,6 +165,7 @@ impl Workload {
     fn work(&mut self) -> TaskSpec {
         let rng = &mut self.rng;
         let ms = match rng.within(1, 20) {
+            3..=20 if self.brisk => rng.within(1, 12),
             1..=11 => rng.within(1, 60),
             12..=16 => rng.within(60, 1500),
             17 | 18 => rng.within(1500, 9000),

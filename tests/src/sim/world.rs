@@ -102,6 +102,8 @@ pub fn run(seed: u64) -> Result<Summary, Broken> {
         jobs: world.workload.jobs.len(),
         processes: world.truth.started,
         events: world.claims.events,
+        ahead: world.claims.ahead,
+        recalled: world.claims.recalled,
         faults: world.faults,
     })
 }
@@ -123,7 +125,11 @@ impl World {
             head: Head::new(Rng::of(seed, "head")),
             nodes: (1..=NODES).map(node).collect(),
             network: Network::new(Rng::of(seed, "network")),
-            workload: Workload::new(Rng::of(seed, "workload"), (1..=NODES).map(name).collect()),
+            workload: Workload::new(
+                Rng::of(seed, "workload"),
+                (1..=NODES).map(name).collect(),
+                Rng::of(seed, "brisk").percent(40),
+            ),
             truth: Truth::default(),
             claims: Claims::default(),
             round_due: false,
