@@ -1,12 +1,19 @@
 //! The store: rows by key, written in batches that are durable or have not happened.
 //!
-//! One trait with two implementations: sled on disk, and memory for tests and simulation. Only the committer writes.
+//! One trait with two implementations: on disk, and memory for tests and simulation. Only the committer writes.
 //! Nothing outside this folder knows which store it is, so that a replicated one can take its place.
 
+mod compact;
+mod export;
+mod journal;
 mod memory;
+mod place;
+mod record;
+mod recover;
 mod sled;
+mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proto::ids::{JobId, TaskId};
 use proto::model::array::ChunkRow;
@@ -15,13 +22,14 @@ use proto::model::task::TaskRow;
 use proto::stored::{Change, Row, RowKey, StoredError};
 
 pub use memory::MemoryStore;
+pub use place::FLOOR_BYTES;
 pub use sled::SledStore;
 
 /// Why a store cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder cannot be used.
-    #[error("the store in {path} cannot be used")]
+    #[error("{path} of the store cannot be used: see to its disk and its owner, then start the head node again")]
     Folder {
         /// Where.
         path: PathBuf,
@@ -35,15 +43,47 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
+    /// There is no room for more; whoever wants to store tries again.
+    #[error("the disk of the head node is full ({folder}, {free_bytes} bytes free): make room; nothing was lost")]
+    Full {
+        /// Where.
+        folder: PathBuf,
+        /// What is left; less than [`FLOOR_BYTES`] is not used.
+        free_bytes: u64,
+    },
     /// The database says no.
-    #[error("the store failed")]
-    Database(#[from] ::sled::Error),
-    /// The database cannot even say no.
-    #[error("the store in {path} is damaged beyond opening ({what}); restore the folder from a copy")]
+    #[error("the database of the store failed")]
+    Database(#[source] ::sled::Error),
+    /// The database is damaged, and could not be built anew.
+    #[error(
+        "the database in {path} is damaged ({what}); a start of the head node builds it anew from its export, and where \
+         there is none, 'muster restore FILE' brings back a backup"
+    )]
     Broken {
         /// Where.
         path: PathBuf,
         /// What it said.
+        what: String,
+    },
+    /// The journal is damaged where it must not be.
+    #[error(
+        "the journal is damaged at byte {at} of {path}: {what}; restore the file from a copy, or a backup with \
+         'muster restore FILE'"
+    )]
+    Journal {
+        /// The segment.
+        path: PathBuf,
+        /// The byte.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// An export or a backup is damaged.
+    #[error("{path} is not a whole export: {what}; use another one")]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         what: String,
     },
     /// A row cannot be read.
@@ -57,6 +97,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same call may go well later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
 /// Rows by key.
 pub trait Store: Send + Sync {
     /// All rows that a running cluster needs: jobs that are over and their tasks stay on disk, unless they are to be deleted.
@@ -68,7 +116,8 @@ pub trait Store: Send + Sync {
     /// Makes all changes, atomically and durably: after it returns they survive kill and power loss.
     ///
     /// # Errors
-    /// Any error is fatal for the caller: stop acknowledging, exit, recover by a restart.
+    /// After [`StoreError::Full`] nothing of it counts, and the same call is made again when there is room. Any other error
+    /// is fatal for the caller: stop acknowledging, exit, recover by a restart.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
 
     /// One row.
@@ -139,6 +188,19 @@ fn live_rows(
         scan(&RowKey::chunks_of(job), &mut |row| rows.push(row))?;
     }
     Ok(rows)
+}
+
+/// Compacts the store in a folder on which no head node runs; the bytes of its database before and after.
+///
+/// # Errors
+/// As [`SledStore::open`].
+pub fn compact_now(path: &Path) -> Result<(u64, u64), StoreError> {
+    let place = place::Place::make(path)?;
+    let _lock = place.lock()?;
+    let opened = recover::open(&place)?;
+    let before = place::size_of(&place.rows())?;
+    drop(compact::always(&place, opened.tree, opened.journal.number())?);
+    Ok((before, place::size_of(&place.rows())?))
 }
 
 /// The prefixes of all that is kept of a job. The key of a job is no prefix of another's, because all are of one length.
