@@ -21,6 +21,7 @@ pub mod nodes;
 pub mod past;
 pub mod remote;
 pub mod round;
+mod runway;
 pub mod serve;
 pub mod store;
 pub mod strangers;

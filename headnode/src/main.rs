@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use headnode::store::StoreError;
 
 /// The head node of a Muster cluster: keeps the queue, decides, and tells compute nodes what to run.
 #[derive(Debug, Parser)]
@@ -42,8 +43,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+/// When the store failed: `EX_IOERR`, for whoever decides whether to start again.
+const STORE_FAILED: u8 = 74;
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.chain().any(|cause| cause.is::<StoreError>()) {
+        ExitCode::from(STORE_FAILED)
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -54,6 +54,12 @@ pub enum StoreError {
     /// The database says no.
     #[error("the database of the store failed")]
     Database(#[source] ::sled::Error),
+    /// The store panicked.
+    #[error("the store stopped ({what}); nothing that it held up was acknowledged: start the head node again")]
+    Panicked {
+        /// What it said.
+        what: String,
+    },
     /// The database is damaged, and could not be built anew.
     #[error(
         "the database in {path} is damaged ({what}); a start of the head node builds it anew from its export, and where \
