@@ -18,6 +18,7 @@ pub mod join;
 pub mod knock;
 pub mod login;
 pub mod nodes;
+pub mod offline;
 pub mod past;
 pub mod remote;
 pub mod round;

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use headnode::offline::Verb;
 use headnode::store::StoreError;
 
 /// The head node of a Muster cluster: keeps the queue, decides, and tells compute nodes what to run.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "`muster up` starts a head node and compute nodes on this machine with one command."
 )]
 struct Flags {
@@ -27,6 +29,9 @@ struct Flags {
     /// Settings file (see configs/headnode.toml)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Nothing: run a head node
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +65,9 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {
+    if let Some(verb) = flags.verb {
+        return headnode::offline::run(verb);
+    }
     let mut file = headnode::config::read(flags.config.as_deref())?;
     if let Some(listen) = flags.listen {
         file.listen = listen;

@@ -7,13 +7,15 @@ mod compact;
 mod export;
 mod journal;
 mod memory;
+pub mod offline;
 mod place;
 mod record;
 mod recover;
+mod rest;
 mod sled;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proto::ids::{JobId, TaskId};
 use proto::model::array::ChunkRow;
@@ -23,6 +25,7 @@ use proto::stored::{Change, Row, RowKey, StoredError};
 
 pub use memory::MemoryStore;
 pub use place::FLOOR_BYTES;
+pub use rest::RowsAtRest;
 pub use sled::SledStore;
 
 /// Why a store cannot be opened, read or written.
@@ -194,19 +197,6 @@ fn live_rows(
         scan(&RowKey::chunks_of(job), &mut |row| rows.push(row))?;
     }
     Ok(rows)
-}
-
-/// Compacts the store in a folder on which no head node runs; the bytes of its database before and after.
-///
-/// # Errors
-/// As [`SledStore::open`].
-pub fn compact_now(path: &Path) -> Result<(u64, u64), StoreError> {
-    let place = place::Place::make(path)?;
-    let _lock = place.lock()?;
-    let opened = recover::open(&place)?;
-    let before = place::size_of(&place.rows())?;
-    drop(compact::always(&place, opened.tree, opened.journal.number())?);
-    Ok((before, place::size_of(&place.rows())?))
 }
 
 /// The prefixes of all that is kept of a job. The key of a job is no prefix of another's, because all are of one length.

@@ -121,7 +121,8 @@ fn open_whole(place: &Place) -> Result<Whole, StoreError> {
     }
 }
 
-fn play(place: &Place, tree: &Tree, from: u64) -> Result<Played, StoreError> {
+/// Carries out what the journal has from a segment on.
+pub(super) fn play(place: &Place, tree: &Tree, from: u64) -> Result<Played, StoreError> {
     journal::play(&place.journal(), from, &mut |operations| tree.apply(operations))
 }
 

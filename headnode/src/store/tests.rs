@@ -338,7 +338,7 @@ fn compaction_keeps_every_row_and_makes_the_folder_smaller() {
         .expect("commits");
     drop(store);
     let before = super::place::size_of(&folder.path().join("rows")).expect("reads");
-    super::compact_now(folder.path()).expect("compacts");
+    super::offline::compact(folder.path()).expect("compacts");
     let after = super::place::size_of(&folder.path().join("rows")).expect("reads");
     assert!(after * 2 < before, "{before} bytes before, {after} after");
     tells_the_story_again(folder.path());
@@ -366,4 +366,92 @@ fn the_database_is_opened_anew_after_it_refused_a_write() {
     store.commit(&[Change::Put(task(2, 3))]).expect("commits");
     store.commit(&[Change::Delete(task(2, 3).key())]).expect("commits");
     tells_the_story(&store);
+}
+
+/// All rows as files say them.
+fn at_rest(store: &Path) -> Vec<Vec<u8>> {
+    let rows = super::RowsAtRest::of(store).expect("reads");
+    rows.map(|row| row.expect("reads").0).collect()
+}
+
+#[test]
+fn a_backup_beside_a_running_head_has_everything_and_is_restored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, file) = (folder.path().join("store"), folder.path().join("backup"));
+    let store = SledStore::open(&path).expect("opens");
+    fill(&store);
+    store
+        .commit(&[Change::Put(job(7, true)), Change::Put(task(7, 1))])
+        .expect("commits");
+    store.inner.export().expect("exports");
+    store
+        .commit(&[Change::DeleteJob(JobId(7)), Change::Put(task(2, 9))])
+        .expect("commits");
+    store.commit(&[Change::Delete(task(2, 9).key())]).expect("commits");
+    let count = super::offline::backup(&path, &file).expect("backs up");
+    assert_eq!(count, at_rest(&path).len() as u64);
+    assert!(matches!(
+        super::offline::restore(&path, &file),
+        Err(StoreError::InUse { .. })
+    ));
+    store.commit(&[Change::Put(job(8, false))]).expect("commits");
+    drop(store);
+
+    let (rows, before) = super::offline::restore(&path, &file).expect("restores");
+    assert_eq!(rows, count);
+    assert!(before.expect("there was a store").join("rows/db").exists());
+    let store = SledStore::open(&path).expect("opens");
+    assert_eq!(
+        store.row(&RowKey::Job(JobId(8))).expect("reads"),
+        None,
+        "it is newer than the backup"
+    );
+    let mut live = store.load().expect("loads");
+    match live.remove(0) {
+        Row::Meta(meta) => assert!(meta.next_attempt.0 > 1_000_000, "no number is given out twice"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(live, [Row::Settings(Box::default()), job(2, false), task(2, 1)]);
+}
+
+#[test]
+fn a_check_tells_the_sound_from_the_damaged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SledStore::open(folder.path()).expect("opens");
+    fill(&store);
+    assert!(
+        super::offline::check(folder.path()).expect("looks").wrong.is_empty(),
+        "while it is open"
+    );
+    drop(store);
+    let found = super::offline::check(folder.path()).expect("looks");
+    assert!(found.wrong.is_empty(), "{:?}", found.wrong);
+    assert_eq!(found.rows.len(), 6);
+
+    let tree = super::tree::Tree::open(&folder.path().join("rows"), 1 << 20).expect("opens");
+    let gone = super::record::Operation::Delete {
+        key: job(1, true).key().bytes(),
+    };
+    tree.apply(vec![gone]).expect("deletes");
+    drop(tree);
+    let found = super::offline::check(folder.path()).expect("looks");
+    assert_eq!(found.wrong.len(), 1, "{:?}", found.wrong);
+
+    let exports = files(folder.path(), "export", "0");
+    damage(&exports, DAMAGES[2]);
+    assert!(super::offline::check(folder.path()).expect("looks").wrong.len() >= 2);
+}
+
+#[test]
+fn a_damaged_backup_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, file) = (folder.path().join("store"), folder.path().join("backup"));
+    fill(&SledStore::open(&path).expect("opens"));
+    super::offline::backup(&path, &file).expect("backs up");
+    damage(std::slice::from_ref(&file), DAMAGES[2]);
+    assert!(matches!(
+        super::offline::restore(&path, &file),
+        Err(StoreError::Export { .. })
+    ));
+    tells_the_story_again(&path);
 }
