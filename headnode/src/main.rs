@@ -36,14 +36,19 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    // Of a command, the answer is what is wanted; of a daemon, what it does.
+    let level = if flags.verb.is_some() { "warn" } else { "info" };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
         )
         .init();
+    if let Some(verb) = flags.verb {
+        return offline(verb);
+    }
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,21 +58,29 @@ fn main() -> ExitCode {
     }
 }
 
+fn offline(verb: Verb) -> ExitCode {
+    match headnode::offline::run(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster-headnode: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// When the store failed: `EX_IOERR`, for whoever decides whether to start again.
 const STORE_FAILED: u8 = 74;
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(|cause| cause.is::<StoreError>()) {
-        ExitCode::from(STORE_FAILED)
-    } else {
-        ExitCode::FAILURE
+    let of_store = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>());
+    match of_store {
+        // A mistake of whoever starts it.
+        None | Some(StoreError::InUse { .. }) => ExitCode::FAILURE,
+        Some(_) => ExitCode::from(STORE_FAILED),
     }
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {
-    if let Some(verb) = flags.verb {
-        return headnode::offline::run(verb);
-    }
     let mut file = headnode::config::read(flags.config.as_deref())?;
     if let Some(listen) = flags.listen {
         file.listen = listen;

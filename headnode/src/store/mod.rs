@@ -6,6 +6,7 @@
 mod compact;
 mod export;
 mod journal;
+mod live;
 mod memory;
 pub mod offline;
 mod place;
@@ -164,12 +165,18 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Picks what a running cluster needs out of all rows, given by prefix.
+/// Whether a running cluster needs a job.
+fn is_live(job: &JobRow) -> bool {
+    !job.state.is_ended() || job.deleting
+}
+
+/// Picks what a running cluster needs out of all rows, given by the beginning of their keys from one key to another. The
+/// live jobs are known.
 fn live_rows(
-    mut scan: impl FnMut(&[u8], &mut dyn FnMut(Row)) -> Result<(), StoreError>,
+    jobs: Vec<JobId>,
+    mut scan: impl FnMut(&[u8], &[u8], &mut dyn FnMut(Row)) -> Result<(), StoreError>,
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
-    let mut live = Vec::new();
     for prefix in [
         &b"m/"[..],
         b"c/",
@@ -182,21 +189,41 @@ fn live_rows(
         b"a/",
         b"h/",
     ] {
-        scan(prefix, &mut |row| rows.push(row))?;
+        scan(prefix, &behind(prefix), &mut |row| rows.push(row))?;
     }
-    scan(b"j/", &mut |row| {
-        if let Row::Job(job) = &row
-            && (!job.state.is_ended() || job.deleting)
-        {
-            live.push(job.id);
-            rows.push(row);
+    let ranges = neighbours(&jobs);
+    type Begin = fn(JobId) -> Vec<u8>;
+    let kinds: [Begin; 3] = [|job| RowKey::Job(job).bytes(), RowKey::tasks_of, RowKey::chunks_of];
+    for of in kinds {
+        for (first, last) in &ranges {
+            scan(&of(*first), &behind(&of(*last)), &mut |row| rows.push(row))?;
         }
-    })?;
-    for job in live {
-        scan(&RowKey::tasks_of(job), &mut |row| rows.push(row))?;
-        scan(&RowKey::chunks_of(job), &mut |row| rows.push(row))?;
     }
     Ok(rows)
+}
+
+/// The first key that does not begin so. Beginnings are kinds and numbers that are never all ones.
+fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            break;
+        }
+    }
+    end
+}
+
+/// Jobs in ranges of numbers without a gap, so that a million of one task each are read in one go.
+fn neighbours(jobs: &[JobId]) -> Vec<(JobId, JobId)> {
+    let mut ranges: Vec<(JobId, JobId)> = Vec::new();
+    for job in jobs {
+        match ranges.last_mut() {
+            Some((_, last)) if last.0 + 1 == job.0 => *last = *job,
+            _ => ranges.push((*job, *job)),
+        }
+    }
+    ranges
 }
 
 /// The prefixes of all that is kept of a job. The key of a job is no prefix of another's, because all are of one length.

@@ -10,6 +10,8 @@
 
 use proto::stored::{self, Change, StoredError};
 
+use super::live;
+
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const DELETE_PREFIX: u8 = 3;
@@ -32,6 +34,7 @@ pub(super) enum Operation {
 pub(super) fn operations(changes: &[Change]) -> Result<Vec<Operation>, StoredError> {
     let mut operations = Vec::with_capacity(changes.len());
     for change in changes {
+        operations.extend(live::operation(change));
         match change {
             Change::Put(row) => operations.push(Operation::Put {
                 key: row.key().bytes(),

@@ -17,7 +17,7 @@ use super::export::{self, Export};
 use super::journal::{self, Journal, Played};
 use super::place::{self, Place};
 use super::tree::{CACHE_BYTES, COPY_CACHE_BYTES, Tree};
-use super::{StoreError, compact};
+use super::{StoreError, compact, live};
 
 /// The newer one may turn out to be damaged on the day it is needed.
 const KEPT_EXPORTS: usize = 2;
@@ -44,7 +44,9 @@ pub(super) fn open(place: &Place) -> Result<Opened, StoreError> {
         }
         Whole::No(what) => rebuild(place, &what)?,
     };
+    live::index(&tree)?;
     let tree = compact::if_worthwhile(place, tree, played.last + 1)?;
+    live::index(&tree)?; // A copy has none.
     let journal = Journal::begin(&place.journal(), played.last + 1, played.end)?;
     checkpoint(place, &tree, journal.number())?;
     forget_suspicion(place);
@@ -59,10 +61,13 @@ pub(super) fn checkpoint(place: &Place, tree: &Tree, segment: u64) -> Result<(),
     place.set_checkpoint(segment)
 }
 
-/// Opens the database again after it refused everything, and plays what it lacks.
-pub(super) fn reopen(place: &Place) -> Result<Tree, StoreError> {
-    let tree = Tree::open(&place.rows(), CACHE_BYTES)?;
-    play(place, &tree, place.checkpoint().unwrap_or(0))?;
+/// Builds the database anew after it refused a write; everything before that segment is in it then. The one that refused is
+/// set aside, and must not be closed.
+pub(super) fn renew(place: &Place, segment: u64) -> Result<Tree, StoreError> {
+    let (tree, _) = rebuild(place, "it refused a write")?;
+    live::index(&tree)?;
+    tree.set_mark(segment)?;
+    tree.flush()?;
     Ok(tree)
 }
 
@@ -79,7 +84,10 @@ fn export_if_new(place: &Place, tree: &Tree, segment: u64) -> Result<(), StoreEr
 
 /// Writes an export whose journal begins with that segment, and lets go of what no export needs any more.
 pub(super) fn export_to_keep(place: &Place, tree: &Tree, segment: u64) -> Result<u64, StoreError> {
-    let bytes = export::write(&export::path_of(&place.export(), segment), segment, tree.rows())?;
+    // A database whose writes failed in the background reads as if rows were missing; asked to flush, it says so.
+    let sound = std::iter::once_with(|| tree.flush()).filter_map(|flushed| flushed.err().map(Err));
+    let rows = tree.rows().chain(sound);
+    let bytes = export::write(&export::path_of(&place.export(), segment), segment, rows)?;
     let mut exports = export::exports(&place.export())?;
     let old = exports.len().saturating_sub(KEPT_EXPORTS);
     for number in exports.drain(..old) {

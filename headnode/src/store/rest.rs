@@ -12,6 +12,7 @@ use super::export::{self, Entry, Export};
 use super::journal::{self, Played};
 use super::place::Place;
 use super::record::Operation;
+use super::tree::FIRST_ROW;
 
 /// How often it is looked again when a running head node was faster.
 const TRIES: u32 = 5;
@@ -97,6 +98,8 @@ impl RowsAtRest {
 
     fn overlay(&mut self, operation: Operation) {
         match operation {
+            // What the database keeps for itself.
+            Operation::Put { key, .. } | Operation::Delete { key } if key.as_slice() < FIRST_ROW => {}
             Operation::Put { key, value } => drop(self.later.insert(key, Some(value))),
             Operation::Delete { key } => drop(self.later.insert(key, None)),
             Operation::DeletePrefix { prefix } => {

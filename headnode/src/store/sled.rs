@@ -33,7 +33,7 @@ use super::journal::{self, Journal};
 use super::place::{self, Place};
 use super::recover::{self, Opened};
 use super::tree::Tree;
-use super::{Store, StoreError, export, live_rows, record};
+use super::{Store, StoreError, behind, export, live, live_rows, record};
 
 /// So much journal makes a checkpoint due: what a start has to play, about 0.2 s.
 const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
@@ -71,10 +71,9 @@ pub(super) struct Inner {
 #[derive(Debug)]
 enum Index {
     Open(Arc<Tree>),
-    /// It refuses to be written, after a full disk, and can still be read. It is opened anew before the next commit.
-    Failed(Arc<Tree>),
-    /// Between being closed and opened.
-    Closed,
+    /// It refused a write, after a full disk: reading it would miss rows (measured), closing it hangs. It is never touched
+    /// again, and before the next commit another one is built.
+    Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +92,8 @@ impl SledStore {
         let lock = place.lock()?;
         if place.check_room(0).is_err() {
             place.give_up_reserve();
+            // Sled must not meet a full disk; it does not come back from one.
+            place.check_room(0)?;
         }
         let Opened { tree, journal } = recover::open(&place)?;
         let inner = Arc::new(Inner {
@@ -142,6 +143,7 @@ impl Drop for SledStore {
         // Without it the next start plays the journal.
         if let Err(error) = self.inner.checkpoint() {
             tracing::warn!(%error, "no checkpoint at the end");
+            self.inner.abandon();
         }
     }
 }
@@ -154,8 +156,8 @@ impl Inner {
 
     fn tree(&self) -> Result<Arc<Tree>, StoreError> {
         match &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
-            Index::Open(tree) | Index::Failed(tree) => Ok(Arc::clone(tree)),
-            Index::Closed => Err(self.full()),
+            Index::Open(tree) => Ok(Arc::clone(tree)),
+            Index::Failed => Err(self.full()),
         }
     }
 
@@ -182,11 +184,12 @@ impl Inner {
         let bytes = record::encode(&operations);
         let mut journal = self.journal();
         self.place.check_room(bytes.len() as u64)?;
-        let tree = self.writable()?;
+        let tree = self.writable(&journal)?;
         journal.append(&bytes).inspect_err(|error| self.on_failure(error))?;
         if let Err(error) = tree.apply(operations) {
             self.on_failure(&error);
-            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::Failed(tree);
+            drop(tree);
+            self.abandon();
             // Done once more when it is tried again, which changes nothing.
             return Err(if error.is_full() { self.full() } else { error });
         }
@@ -199,32 +202,31 @@ impl Inner {
         }
     }
 
-    /// The database, opened anew when it refused the last write.
-    fn writable(&self) -> Result<Arc<Tree>, StoreError> {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        if let Index::Open(tree) = &*index {
+    /// The database, built anew when it refused the last write.
+    fn writable(&self, journal: &Journal) -> Result<Arc<Tree>, StoreError> {
+        if let Index::Open(tree) = &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(tree));
         }
-        if let Index::Failed(tree) = std::mem::replace(&mut *index, Index::Closed) {
-            match Arc::try_unwrap(tree) {
-                Ok(tree) => drop(tree),
-                Err(still_read) => {
-                    *index = Index::Failed(still_read);
-                    return Err(self.full());
-                }
-            }
-        }
-        let tree = Arc::new(recover::reopen(&self.place)?);
-        *index = Index::Open(Arc::clone(&tree));
-        tracing::info!("there is room again; the database was opened anew");
+        self.place.check_room(place::size_of(&self.place.export())?)?;
+        let tree = Arc::new(recover::renew(&self.place, journal.number())?);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::Open(Arc::clone(&tree));
+        tracing::info!("there is room again; the database was built anew");
         Ok(tree)
+    }
+
+    /// Lets go of a database that failed, without closing it.
+    fn abandon(&self) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Index::Open(tree) = std::mem::replace(&mut *index, Index::Failed) {
+            // Some memory and one open file are the price, once per full disk that sled met.
+            std::mem::forget(tree);
+        }
     }
 
     /// As after a write that found the disk full.
     #[cfg(test)]
     pub(super) fn fail(&self) {
-        let tree = self.tree().expect("is open");
-        *self.index.write().expect("no panic") = Index::Failed(tree);
+        self.abandon();
     }
 
     fn keep(&self, chores: &Receiver<Chore>) {
@@ -298,8 +300,8 @@ impl Inner {
 impl Store for SledStore {
     fn load(&self) -> Result<Vec<Row>, StoreError> {
         self.inner.read(|tree| {
-            live_rows(|prefix, take| {
-                tree.up(prefix, prefix, &mut |bytes| {
+            live_rows(live::jobs(tree)?, |from, to, take| {
+                tree.up(from, to, &mut |_, bytes| {
                     take(stored::decode(bytes)?);
                     Ok(true)
                 })
@@ -338,10 +340,10 @@ impl Store for SledStore {
     ) -> Result<(), StoreError> {
         let prefix = RowKey::tasks_of(job);
         // A key is followed by itself with a zero byte behind it.
-        let behind = |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat();
-        let start = after.map_or_else(|| prefix.clone(), behind);
+        let next = |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat();
+        let start = after.map_or_else(|| prefix.clone(), next);
         self.inner.read(|tree| {
-            tree.up(&start, &prefix, &mut |bytes| match stored::decode(bytes)? {
+            tree.up(&start, &behind(&prefix), &mut |_, bytes| match stored::decode(bytes)? {
                 Row::Task(task) => Ok(take(*task)),
                 _ => Ok(true),
             })
@@ -357,7 +359,7 @@ impl Store for SledStore {
         let prefix = RowKey::chunks_of(job);
         let start = from.map_or_else(|| prefix.clone(), |(array, chunk)| RowKey::Chunk(array, chunk).bytes());
         self.inner.read(|tree| {
-            tree.up(&start, &prefix, &mut |bytes| match stored::decode(bytes)? {
+            tree.up(&start, &behind(&prefix), &mut |_, bytes| match stored::decode(bytes)? {
                 Row::Chunk(chunk) => Ok(take(chunk)),
                 _ => Ok(true),
             })

@@ -357,12 +357,12 @@ fn a_swap_that_was_interrupted_is_finished_or_forgotten() {
 }
 
 #[test]
-fn the_database_is_opened_anew_after_it_refused_a_write() {
+fn another_database_is_built_after_one_refused_a_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = SledStore::open(folder.path()).expect("opens");
     fill(&store);
     store.inner.fail();
-    tells_the_story(&store);
+    assert!(store.load().expect_err("is not read").is_full());
     store.commit(&[Change::Put(task(2, 3))]).expect("commits");
     store.commit(&[Change::Delete(task(2, 3).key())]).expect("commits");
     tells_the_story(&store);
@@ -454,4 +454,47 @@ fn a_damaged_backup_changes_nothing() {
         Err(StoreError::Export { .. })
     ));
     tells_the_story_again(&path);
+}
+
+/// Measures a start; run with `--run-ignored only --no-capture`. `START_QUEUED` and `START_FINISHED` are thousands of jobs of
+/// one task each, which is the costly case: an array of ten million is some rows.
+#[test]
+#[ignore = "measures"]
+fn a_start_among_many_jobs() {
+    let thousands = |name: &str, default: u64| {
+        let given = std::env::var(name).ok().and_then(|text| text.parse().ok());
+        given.unwrap_or(default) * 1000
+    };
+    let (queued, finished) = (thousands("START_QUEUED", 20), thousands("START_FINISHED", 100));
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SledStore::open(folder.path()).expect("opens");
+    let mut batch = vec![Change::Put(Row::Meta(MetaRow::default()))];
+    for number in 1..=queued + finished {
+        let mut task = task(number, 1);
+        if let Row::Task(task) = &mut task
+            && number <= finished
+        {
+            task.exit_code = Some(0);
+        }
+        batch.extend([Change::Put(job(number, number <= finished)), Change::Put(task)]);
+        if batch.len() >= 2000 {
+            store.commit(&std::mem::take(&mut batch)).expect("commits");
+        }
+    }
+    store.commit(&batch).expect("commits");
+    drop(store);
+    let start = std::time::Instant::now();
+    let (_store, rows) = SledStore::open_and_load(folder.path()).expect("opens");
+    let loaded = start.elapsed();
+    assert_eq!(rows.len() as u64, 1 + 2 * queued);
+    let status = fs::read_to_string("/proc/self/status").expect("reads");
+    let resident = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or_default();
+    eprintln!(
+        "{queued} queued and {finished} finished jobs: open and load {} ms, {} bytes on disk, {resident}",
+        loaded.as_millis(),
+        super::place::size_of(folder.path()).expect("reads"),
+    );
 }

@@ -7,14 +7,15 @@
 //! - a damaged `snap.*` file stops it from opening although the log is whole: set aside, opened again;
 //! - a log without its tail makes it panic, or open without its newest rows: panics are caught, and a mark inside says how
 //!   far it is, to be compared with what is known outside;
-//! - after one failed write it refuses everything until it is opened anew;
+//! - after one write that met a full disk it refuses all others, reads as if rows were missing (17 of 1,061, measured), and
+//!   hangs when it is closed: nothing is written when less than [`place::FLOOR_BYTES`] are free, and one that failed all the
+//!   same is left as it is, while another one is built;
 //! - values above 128 KiB leave the log: the scheduler bounds the size of a task before it becomes a row.
 //!
 //! It must never decide what becomes of a damaged database: `recover` does.
 
 use std::any::Any;
 use std::fs::{self, File};
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,14 @@ pub(super) const COPY_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Under a key that no row has: the segment of the journal that the database has everything before of.
 const MARK: &[u8] = b"\0mark";
 
+/// What is kept beside the rows has keys below this.
+pub(super) const FIRST_ROW: &[u8] = &[1];
+
 /// Rows of one batch when many are copied.
 const COPY_BATCH: usize = 1000;
+
+/// Gets a key and a value; false when it has enough.
+type Taker<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>;
 
 /// An open database.
 #[derive(Debug)]
@@ -134,16 +141,11 @@ impl Tree {
         Ok(bytes.map(|bytes| bytes.to_vec()))
     }
 
-    /// Rows from `start` on whose keys begin with `prefix`, given to `take` until it says that it has enough.
-    pub(super) fn up(
-        &self,
-        start: &[u8],
-        prefix: &[u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        for entry in self.database.range(start..) {
+    /// Keys and values from `start` on and before `end`, given to `take` until it says that it has enough.
+    pub(super) fn up(&self, start: &[u8], end: &[u8], take: Taker<'_>) -> Result<(), StoreError> {
+        for entry in self.database.range(start..end) {
             let (key, bytes) = entry.map_err(|error| self.failed(error))?;
-            if !key.starts_with(prefix) || !take(&bytes)? {
+            if !take(&key, &bytes)? {
                 break;
             }
         }
@@ -168,8 +170,7 @@ impl Tree {
 
     /// All rows, in the order of their keys.
     pub(super) fn rows(&self) -> impl Iterator<Item = Result<Entry, StoreError>> {
-        let behind_mark = (Bound::Excluded(MARK.to_vec()), Bound::Unbounded);
-        self.database.range::<Vec<u8>, _>(behind_mark).map(|entry| match entry {
+        self.database.range(FIRST_ROW..).map(|entry| match entry {
             Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
             Err(error) => Err(self.failed(error)),
         })

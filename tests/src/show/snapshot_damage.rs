@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, SOON};
 use crate::wait;
 
 /// Jobs that are submitted before each kill.
-const JOBS: usize = 8;
+const JOBS: usize = 4;
 
 /// What is done, to files whose names begin so.
 struct Damage {
@@ -65,11 +65,14 @@ pub(super) fn run() -> anyhow::Result<()> {
     let gate = cluster.state().join("gate");
     let gated = format!("while [ ! -e {} ]; do sleep 0.1; done", gate.display());
     let mut jobs = vec![cluster.submit(&["sh", "-c", &gated])?];
+    // A snapshot is written when a database is opened that has something in it.
+    kill(&cluster)?;
+    cluster.up()?;
     for damage in DAMAGES {
         for _ in 0..JOBS {
             jobs.push(cluster.submit(&["true"])?);
         }
-        cluster.kill_9("head")?;
+        kill(&cluster)?;
         let rows = cluster.state().join("head/store/rows");
         let damaged = files(&rows, damage.files)?;
         ensure!(
@@ -107,6 +110,14 @@ pub(super) fn run() -> anyhow::Result<()> {
         Ok(finished.then_some(()))
     })?;
     say("the task that ran all the while has ended well, and so has everything else");
+    Ok(())
+}
+
+/// The agents too: left alone they would look for the head node again only after some seconds.
+fn kill(cluster: &Cluster) -> anyhow::Result<()> {
+    for role in ["head", "node1", "node2"] {
+        cluster.kill_9(role)?;
+    }
     Ok(())
 }
 
