@@ -71,7 +71,12 @@ impl Place {
 
     /// The folder is ours alone until the lock is dropped.
     pub(super) fn lock(&self) -> Result<Flock<File>, StoreError> {
-        let path = self.folder.join("lock");
+        self.lock_file("lock")
+    }
+
+    /// Locks a file of the folder, made if it is not there.
+    pub(super) fn lock_file(&self, name: &str) -> Result<Flock<File>, StoreError> {
+        let path = self.folder.join(name);
         let file = OpenOptions::new()
             .write(true)
             .create(true)

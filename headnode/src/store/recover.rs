@@ -186,6 +186,8 @@ fn adopt_old_layout(place: &Place) -> Result<(), StoreError> {
     if !place.folder().join("db").exists() {
         return Ok(());
     }
+    // A head node of the release before locks this file and no other.
+    drop(place.lock_file("db")?);
     tracing::info!("the store moves into its new layout");
     let rows = place.rows();
     fs::create_dir_all(&rows).map_err(|error| place::failed(&rows, error))?;
