@@ -2,28 +2,33 @@
 //!
 //! Two threads. The controller owns the cluster and decides; the committer stores, flushes, then lets the flight's
 //! events and departures go. While a flush runs, the next round gathers and may be decided, but nothing of it leaves
-//! before its own flush. A failing store ends the process: acknowledged work is on disk, a restart recovers.
+//! before its own flush. A full disk stops acknowledgements and nothing else: the round that met it waits and is tried
+//! again (`runway`). Any other failure of the store, a panic among them, ends the process: acknowledged work is on disk,
+//! nothing of the failed round was told anybody, a restart recovers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use proto::ids::NodeId;
+use proto::stored::Change;
 use proto::units::{Monotonic, Now};
 use scheduler::Cluster;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::past::Past;
-use crate::round::{Arrival, Departure, Flight, MAX_ARRIVALS, Welcome, round};
+use crate::round::{Arrival, Departure, MAX_ARRIVALS, Welcome, round};
+use crate::runway::{Departing, Landing, Shortage, runway};
 use crate::store::{Store, StoreError};
 use crate::view::View;
 
 /// How many arrivals may wait; then the doors wait, and their clients with them.
 pub const QUEUE: usize = 16 * MAX_ARRIVALS;
 
-/// How many rounds may be decided beyond the one that is being flushed.
-const ROUNDS_AHEAD: usize = 1;
+/// Between two tries to store while the disk is full, doubled up to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Carries out what a round decided, after its flush.
 pub trait Outbox<S>: Send + 'static {
@@ -56,7 +61,7 @@ impl<S: Send + 'static> Controller<S> {
     ) -> std::io::Result<Self> {
         let (arrivals, waiting) = mpsc::channel(QUEUE);
         let (deadline_set, deadline) = watch::channel(cluster.next_deadline());
-        let (flights, landing) = sync_channel(ROUNDS_AHEAD);
+        let (flights, landing) = runway();
         let mut past = Past::new(Arc::clone(&store));
         let committer = thread::Builder::new()
             .name("committer".to_owned())
@@ -97,15 +102,17 @@ impl<S: Send + 'static> Controller<S> {
 fn decide_all<S>(
     mut cluster: Cluster,
     mut waiting: mpsc::Receiver<Arrival<S>>,
-    flights: &SyncSender<Flight<S>>,
+    flights: &Departing<S>,
     deadline: &watch::Sender<Option<Monotonic>>,
     clock: Clock,
     welcome: &Welcome,
     past: &mut Past,
 ) {
     let mut arrivals = Vec::with_capacity(MAX_ARRIVALS);
-    while waiting.blocking_recv_many(&mut arrivals, MAX_ARRIVALS) > 0 {
-        let taken = std::mem::replace(&mut arrivals, Vec::with_capacity(MAX_ARRIVALS));
+    while flights.gather(&mut waiting, &mut arrivals, &mut cluster, clock) {
+        // Behind a shortage there may be more than one round of them.
+        let later = arrivals.split_off(arrivals.len().min(MAX_ARRIVALS));
+        let taken = std::mem::replace(&mut arrivals, later);
         let now = clock.now();
         forgive_silence(&mut cluster, now);
         let flight = round(&mut cluster, taken, now, welcome, past);
@@ -113,7 +120,7 @@ fn decide_all<S>(
             let next = cluster.next_deadline();
             std::mem::replace(held, next) != next
         });
-        if flights.send(flight).is_err() {
+        if !flights.send(flight) {
             return; // The committer ended; it says why.
         }
     }
@@ -135,14 +142,14 @@ fn forgive_silence(cluster: &mut Cluster, now: Now) {
 }
 
 fn commit_all<S>(
-    landing: &Receiver<Flight<S>>,
+    landing: &Landing<S>,
     store: &dyn Store,
     view: &View,
     mut outbox: impl Outbox<S>,
 ) -> Result<(), StoreError> {
-    for flight in landing {
+    while let Some(flight) = landing.next() {
         if !flight.changes.is_empty() {
-            store.commit(&flight.changes).inspect_err(|error| {
+            commit(landing, store, &flight.changes, &mut outbox).inspect_err(|error| {
                 tracing::error!(%error, "the store failed; nothing more is acknowledged, the head node ends");
             })?;
         }
@@ -155,3 +162,49 @@ fn commit_all<S>(
     }
     Ok(())
 }
+
+/// Stores a round; when the disk is full, as soon as there is room.
+fn commit<S>(
+    landing: &Landing<S>,
+    store: &dyn Store,
+    changes: &[Change],
+    outbox: &mut impl Outbox<S>,
+) -> Result<(), StoreError> {
+    let (mut pause, longest) = PAUSES;
+    let mut is_short = false;
+    loop {
+        match commit_caught(store, changes) {
+            Err(error) if error.is_full() => {
+                if !is_short {
+                    tracing::error!(%error, "nothing is stored or acknowledged until then; running tasks go on");
+                    is_short = true;
+                }
+                let shortage = Shortage(error.to_string());
+                if !landing.hold(&shortage, pause, |courtesy| outbox.send(courtesy)) {
+                    return Err(error);
+                }
+                pause = (pause * 2).min(longest);
+            }
+            Ok(()) if is_short => {
+                tracing::info!("there is room on the disk again; the cluster goes on");
+                landing.relieve().into_iter().for_each(|courtesy| outbox.send(courtesy));
+                return Ok(());
+            }
+            result => return result,
+        }
+    }
+}
+
+/// A panic inside the store must not pass for the end of the loop.
+fn commit_caught(store: &dyn Store, changes: &[Change]) -> Result<(), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| store.commit(changes))).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        let what = what.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(StoreError::Panicked {
+            what: what.unwrap_or("no message").to_owned(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

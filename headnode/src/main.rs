@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use headnode::offline::Verb;
+use headnode::store::StoreError;
 
 /// The head node of a Muster cluster: keeps the queue, decides, and tells compute nodes what to run.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "`muster up` starts a head node and compute nodes on this machine with one command."
 )]
 struct Flags {
@@ -26,24 +29,54 @@ struct Flags {
     /// Settings file (see configs/headnode.toml)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Nothing: run a head node
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    // Of a command, the answer is what is wanted; of a daemon, what it does.
+    let level = if flags.verb.is_some() { "warn" } else { "info" };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
         )
         .init();
+    if let Some(verb) = flags.verb {
+        return offline(verb);
+    }
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn offline(verb: Verb) -> ExitCode {
+    match headnode::offline::run(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster-headnode: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// When the store failed: `EX_IOERR`, for whoever decides whether to start again.
+const STORE_FAILED: u8 = 74;
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let of_store = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>());
+    match of_store {
+        // A mistake of whoever starts it.
+        None | Some(StoreError::InUse { .. }) => ExitCode::FAILURE,
+        Some(_) => ExitCode::from(STORE_FAILED),
     }
 }
 

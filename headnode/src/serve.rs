@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use proto::client::{HeadView, Refusal, RefusalCode};
 use proto::ids::Sequence;
+use proto::stored::Row;
 use proto::units::Monotonic;
 use scheduler::{Answer, Cluster, Input};
 use tokio::net::{UnixListener, UnixStream};
@@ -117,8 +118,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
     let clock = Clock::start();
-    let store = open_store(dir)?;
-    let rows = store.load().context("the store cannot be read")?;
+    let (store, rows) = open_store(dir)?;
     let cluster = Cluster::restore(config.settings, rows.clone(), clock.now())
         .context("the stored cluster contradicts itself")?;
     let replica =
@@ -151,11 +151,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-fn open_store(dir: &Path) -> anyhow::Result<SledStore> {
+fn open_store(dir: &Path) -> anyhow::Result<(SledStore, Vec<Row>)> {
     let path = dir.join("store");
-    let store = SledStore::open(&path)?;
+    fs::create_dir_all(&path).with_context(|| format!("the folder {} cannot be made", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-    Ok(store)
+    SledStore::open_and_load(&path).context("the store cannot be opened")
 }
 
 async fn serve(

@@ -52,6 +52,7 @@ pub(super) async fn run(command: ClusterCommand, globals: &Globals, around: &Sur
             told(ClusterAnswer::Told)
         }
         ClusterCommand::Doctor { probe } => told(doctor::run(probe, globals, around).await),
+        ClusterCommand::Store(verb, file) => Err(local::store(verb, file, &local_state(globals, around)?).into()),
         ClusterCommand::Firewall => firewall::run(&door()).await,
         ClusterCommand::Completions(shell) => Ok(Answer::Script {
             lines: args::completion_script(shell, &local::typed()),

@@ -21,6 +21,7 @@ mod property;
 mod record;
 mod service;
 mod start;
+mod store;
 mod up;
 
 use std::fs::{self, File};
@@ -36,6 +37,7 @@ pub(crate) use down::down;
 pub(crate) use links::{Shell, script};
 pub(crate) use service::{install, uninstall};
 pub(crate) use start::{program, typed};
+pub(crate) use store::store;
 pub(crate) use up::up;
 
 /// Nodes on one machine: each has its own address in 127.0.0.0/24, the head node the first.

@@ -46,6 +46,8 @@ pub enum ClusterCommand {
     Doctor {
         probe: bool,
     },
+    /// Done by the head node's own program, on its folder: the verb, and a file.
+    Store(&'static str, Option<String>),
     Firewall,
     Completions(CompletionShell),
     Complete(Vec<String>),
@@ -147,6 +149,9 @@ pub(super) fn checked(
         Verb::Doctor => ClusterCommand::Doctor {
             probe: options.flag(Key::Probe)?,
         },
+        Verb::Backup | Verb::Restore | Verb::Dump | Verb::Check | Verb::Compact => {
+            ClusterCommand::Store(verb.spec().name, words.first().cloned())
+        }
         Verb::Firewall => firewall(verb, words)?,
         Verb::Completions => ClusterCommand::Completions(shell(verb, words)?),
         Verb::Complete => ClusterCommand::Complete(words.to_vec()),

@@ -1,7 +1,6 @@
 //! The store in memory: the twin of sled for tests and simulation. As durable as the process.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::ids::{JobId, TaskId};
@@ -38,9 +37,12 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn load(&self) -> Result<Vec<Row>, StoreError> {
         let rows = self.rows();
-        live_rows(|prefix, take| {
-            let from = (Bound::Included(prefix.to_vec()), Bound::Unbounded);
-            for (_, row) in rows.range(from).take_while(|(key, _)| key.starts_with(prefix)) {
+        let live = rows.values().filter_map(|row| match row {
+            Row::Job(job) if super::is_live(job) => Some(job.id),
+            _ => None,
+        });
+        live_rows(live.collect(), |from, to, take| {
+            for (_, row) in rows.range(from.to_vec()..to.to_vec()) {
                 take(row.clone());
             }
             Ok(())

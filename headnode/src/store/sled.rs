@@ -1,154 +1,335 @@
-//! The store on disk: one sled tree, keys as `proto::stored` writes them.
+//! The store on disk: a journal that makes commits durable, a database that finds rows, exports for the day on which the
+//! database is lost.
 //!
-//! What is done about sled 0.34's known traps:
-//! - `flush` is not durable against power loss (it calls `sync_file_range`): our own handle on its log file is synced
-//!   after each flush;
-//! - `flush_async` can hang: never called, one thread commits;
-//! - a damaged `snap.*` file stops it from opening although the log is whole: set aside, opened again;
-//! - a log without its tail makes it panic: caught and told as an error;
-//! - values above 128 KiB leave the log: the scheduler bounds the size of a task before it becomes a row.
+//! ```text
+//!   commit:      journal append + one sync  ->  database (memory, written behind)      durable after the first
+//!   checkpoint:  new segment, flush and sync of the database, then the file `checkpoint` says so
+//!   export:      new segment, checkpoint, all rows into one file; keeps two, and the journal since the older
+//! ```
+//!
+//! Why the journal and not sled is what makes a commit durable: one sync per commit is what a commit costs, so there can be
+//! only one. Ours goes into blocks that are allocated already, which is cheaper than sled's growing file; it can stand a full
+//! disk, after which sled refuses everything; and whatever becomes of the database, export and journal have all that was
+//! acknowledged. A start plays what the database may lack, which is at most [`CHECKPOINT_BYTES`] and some.
+//!
+//! A thread of the store's own makes checkpoints and exports, so that no commit waits for them. It must never let go of an
+//! export or a segment before what replaces it is durable.
 
-use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
 
+use nix::fcntl::Flock;
 use proto::ids::{JobId, TaskId};
 use proto::model::array::ChunkRow;
 use proto::model::job::JobRow;
 use proto::model::task::TaskRow;
 use proto::stored::{self, Change, Row, RowKey};
 
-use super::{Store, StoreError, live_rows};
+use super::journal::{self, Journal};
+use super::place::{self, Place};
+use super::recover::{self, Opened};
+use super::tree::Tree;
+use super::{Store, StoreError, behind, export, live, live_rows, record};
 
-/// As fast as sled's own default of 1 GiB, with a third of the resident memory (measured on 1 M rows).
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// So much journal makes a checkpoint due: what a start has to play, about 0.2 s.
+const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Rows in a sled tree.
+/// So much journal makes an export due, or as much as the last export holds, whichever is more: each byte is then written
+/// into exports about once.
+const EXPORT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// An export that is older is made anew when there is a tenth of its size in the journal.
+const EXPORT_AGE: Duration = Duration::from_secs(30 * 60);
+
+/// Between two looks at what is due when nobody says so.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Rows on disk.
 #[derive(Debug)]
 pub struct SledStore {
-    database: ::sled::Db,
-    /// The file that sled appends to, for `sync_data`.
-    log: File,
+    pub(super) inner: Arc<Inner>,
+    wake: SyncSender<Chore>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    place: Place,
+    /// Guards which database is the one; held for a moment only.
+    index: RwLock<Index>,
+    /// Guards the order of journal and database: held for a commit, and while a segment begins.
+    journal: Mutex<Journal>,
+    /// Kept for as long as the store is open.
+    _lock: Flock<File>,
+}
+
+/// The database.
+#[derive(Debug)]
+enum Index {
+    Open(Arc<Tree>),
+    /// It refused a write, after a full disk: reading it would miss rows (measured), closing it hangs. It is never touched
+    /// again, and before the next commit another one is built.
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chore {
+    Look,
+    Stop,
 }
 
 impl SledStore {
-    /// Opens the store in `path`, made if it is not there.
+    /// Opens the store in `path`, made if it is not there, and repairs what can be repaired.
     ///
     /// # Errors
-    /// [`StoreError`], saying whether it is in use, damaged, or cannot be reached.
+    /// [`StoreError`], saying whether it is in use, damaged beyond repair, or cannot be reached.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(path).map_err(|source| StoreError::Folder {
-            path: path.to_owned(),
-            source,
-        })?;
-        let database = match open_caught(path) {
-            Err(StoreError::Database(::sled::Error::Corruption { .. })) if set_snapshots_aside(path)? > 0 => {
-                open_caught(path)?
-            }
-            other => other?,
-        };
-        let log = File::open(path.join("db")).map_err(|source| StoreError::Folder {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self { database, log })
-    }
-}
-
-fn open_caught(path: &Path) -> Result<::sled::Db, StoreError> {
-    let config = ::sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(::sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::InUse { path: path.to_owned() }),
-        Ok(Err(error)) => Err(error.into()),
-        Err(panic) => {
-            let what = panic.downcast_ref::<String>().map(String::as_str);
-            let what = what
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(StoreError::Broken {
-                path: path.to_owned(),
-                what: what.to_owned(),
-            })
+        let place = Place::make(path)?;
+        let lock = place.lock()?;
+        if place.check_room(0).is_err() {
+            place.give_up_reserve();
+            // Sled must not meet a full disk; it does not come back from one.
+            place.check_room(0)?;
         }
-    }
-}
-
-fn is_lock_error(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
-}
-
-/// The log holds everything that a snapshot holds, so opening without one is slower and loses nothing.
-fn set_snapshots_aside(path: &Path) -> Result<usize, StoreError> {
-    let failed = |source| StoreError::Folder {
-        path: path.to_owned(),
-        source,
-    };
-    let mut moved = 0;
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let from: PathBuf = entry.map_err(failed)?.path();
-        let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("snap.") {
-            tracing::warn!(file = %from.display(), "a snapshot of the store is damaged; set aside, reading the log");
-            fs::rename(&from, path.join(format!("damaged-{name}"))).map_err(failed)?;
-            moved += 1;
-        }
-    }
-    Ok(moved)
-}
-
-impl Store for SledStore {
-    fn load(&self) -> Result<Vec<Row>, StoreError> {
-        live_rows(|prefix, take| {
-            for entry in self.database.scan_prefix(prefix) {
-                take(stored::decode(&entry?.1)?);
-            }
-            Ok(())
+        let Opened { tree, journal } = recover::open(&place)?;
+        let inner = Arc::new(Inner {
+            place,
+            index: RwLock::new(Index::Open(Arc::new(tree))),
+            journal: Mutex::new(journal),
+            _lock: lock,
+        });
+        let (wake, chores) = sync_channel(1);
+        let kept = Arc::clone(&inner);
+        let keeper = thread::Builder::new()
+            .name("store keeper".to_owned())
+            .spawn(move || kept.keep(&chores))
+            .map_err(|error| place::failed(path, error))?;
+        Ok(Self {
+            inner,
+            wake,
+            keeper: Some(keeper),
         })
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let mut batch = ::sled::Batch::default();
-        for change in changes {
-            match change {
-                Change::Put(row) => batch.insert(row.key().bytes(), stored::encode(row)?),
-                Change::Delete(key) => batch.remove(key.bytes()),
-                Change::DeleteJob(job) => {
-                    for prefix in super::of_job(*job) {
-                        for key in self.database.scan_prefix(prefix).keys() {
-                            batch.remove(key?);
-                        }
-                    }
-                    // What this very batch wrote of it is not in the tree yet.
-                    for key in earlier_keys(changes, *job) {
-                        batch.remove(key);
+    /// Opens the store and reads what a running cluster needs. A database in which not all of it can be read is built anew.
+    ///
+    /// # Errors
+    /// As [`SledStore::open`] and [`Store::load`].
+    pub fn open_and_load(path: &Path) -> Result<(Self, Vec<Row>), StoreError> {
+        let store = Self::open(path)?;
+        match store.load() {
+            Err(StoreError::Broken { .. }) => {
+                drop(store);
+                let store = Self::open(path)?;
+                let rows = store.load()?;
+                Ok((store, rows))
+            }
+            rows => rows.map(|rows| (store, rows)),
+        }
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        // A full queue has been looked at by the time there is room; one that ended needs no telling.
+        let _ = self.wake.send(Chore::Stop);
+        if let Some(Err(_)) = self.keeper.take().map(JoinHandle::join) {
+            tracing::error!("the thread that keeps the store panicked");
+        }
+        // Without it the next start plays the journal.
+        if let Err(error) = self.inner.checkpoint() {
+            tracing::warn!(%error, "no checkpoint at the end");
+            self.inner.abandon();
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
+        // Its end moves only after a record is whole and synced.
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tree(&self) -> Result<Arc<Tree>, StoreError> {
+        match &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
+            Index::Open(tree) => Ok(Arc::clone(tree)),
+            Index::Failed => Err(self.full()),
+        }
+    }
+
+    fn full(&self) -> StoreError {
+        StoreError::Full {
+            folder: self.place.folder().to_owned(),
+            free_bytes: self.place.free_bytes().unwrap_or(0),
+        }
+    }
+
+    /// Reads, and leaves a mark for the next start when the database shows damage.
+    fn read<T>(&self, read: impl FnOnce(&Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        read(self.tree()?.as_ref()).inspect_err(|error| {
+            if let StoreError::Broken { .. } = error {
+                tracing::error!(%error, "the next start of the head node builds the database anew");
+                // Without the mark the next start finds out for itself, or the next read does.
+                let _ = File::create(self.place.suspect());
+            }
+        })
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<u64, StoreError> {
+        let operations = record::operations(changes)?;
+        let bytes = record::encode(&operations);
+        let mut journal = self.journal();
+        self.place.check_room(bytes.len() as u64)?;
+        let tree = self.writable(&journal)?;
+        journal.append(&bytes).inspect_err(|error| self.on_failure(error))?;
+        if let Err(error) = tree.apply(operations) {
+            self.on_failure(&error);
+            drop(tree);
+            self.abandon();
+            // Done once more when it is tried again, which changes nothing.
+            return Err(if error.is_full() { self.full() } else { error });
+        }
+        Ok(journal.bytes())
+    }
+
+    fn on_failure(&self, error: &StoreError) {
+        if error.is_full() && self.place.give_up_reserve() {
+            tracing::warn!("the disk is full; the store gave up its reserve");
+        }
+    }
+
+    /// The database, built anew when it refused the last write.
+    fn writable(&self, journal: &Journal) -> Result<Arc<Tree>, StoreError> {
+        if let Index::Open(tree) = &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(tree));
+        }
+        self.place.check_room(place::size_of(&self.place.export())?)?;
+        let tree = Arc::new(recover::renew(&self.place, journal.number())?);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::Open(Arc::clone(&tree));
+        tracing::info!("there is room again; the database was built anew");
+        Ok(tree)
+    }
+
+    /// Lets go of a database that failed, without closing it.
+    fn abandon(&self) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Index::Open(tree) = std::mem::replace(&mut *index, Index::Failed) {
+            // Some memory and one open file are the price, once per full disk that sled met.
+            std::mem::forget(tree);
+        }
+    }
+
+    /// As after a write that found the disk full.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.abandon();
+    }
+
+    fn keep(&self, chores: &Receiver<Chore>) {
+        loop {
+            match chores.recv_timeout(IDLE) {
+                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Chore::Look) | Err(RecvTimeoutError::Timeout) => {
+                    self.place.take_reserve();
+                    if let Err(error) = self.look() {
+                        tracing::warn!(%error, "checkpoint and export have to wait; the journal has everything");
                     }
                 }
             }
         }
-        self.database.apply_batch(batch)?;
-        self.database.flush()?;
-        self.log.sync_data().map_err(|error| ::sled::Error::Io(error).into())
+    }
+
+    fn look(&self) -> Result<(), StoreError> {
+        if self.journal().bytes() >= CHECKPOINT_BYTES {
+            self.checkpoint()?;
+        }
+        if self.is_export_due()? {
+            self.export()?;
+        }
+        Ok(())
+    }
+
+    /// Everything so far is in the database, durably; the segment from which on the journal may have more.
+    fn checkpoint(&self) -> Result<u64, StoreError> {
+        let tree = self.tree()?;
+        let segment = {
+            let mut journal = self.journal();
+            if journal.bytes() == 0 {
+                return Ok(journal.number());
+            }
+            self.place.check_room(0)?;
+            let segment = journal.rotate()?;
+            tree.set_mark(segment)?;
+            segment
+        };
+        tree.flush()?;
+        self.place.set_checkpoint(segment)?;
+        Ok(segment)
+    }
+
+    fn is_export_due(&self) -> Result<bool, StoreError> {
+        let folder = self.place.export();
+        let Some(newest) = export::exports(&folder)?.pop() else {
+            return Ok(true);
+        };
+        let path = export::path_of(&folder, newest);
+        let data = std::fs::metadata(&path).map_err(|error| place::failed(&path, error))?;
+        let since = journal::size_from(&self.place.journal(), newest)?;
+        let age = data
+            .modified()
+            .ok()
+            .and_then(|made| SystemTime::now().duration_since(made).ok());
+        let is_old = age.is_some_and(|age| age > EXPORT_AGE);
+        Ok(since >= EXPORT_BYTES.max(data.len()) || (is_old && since > EXPORT_BYTES / 8 && since >= data.len() / 10))
+    }
+
+    pub(super) fn export(&self) -> Result<(), StoreError> {
+        let segment = self.checkpoint()?;
+        let size = place::size_of(&self.place.export())?;
+        self.place.check_room(size / 4)?;
+        let bytes = self.read(|tree| recover::export_to_keep(&self.place, tree, segment))?;
+        tracing::info!(segment, bytes, "the store was exported");
+        Ok(())
+    }
+}
+
+impl Store for SledStore {
+    fn load(&self) -> Result<Vec<Row>, StoreError> {
+        self.inner.read(|tree| {
+            live_rows(live::jobs(tree)?, |from, to, take| {
+                tree.up(from, to, &mut |_, bytes| {
+                    take(stored::decode(bytes)?);
+                    Ok(true)
+                })
+            })
+        })
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.inner.commit(changes)? >= CHECKPOINT_BYTES {
+            // A full queue means that it is about to look.
+            let _ = self.wake.try_send(Chore::Look);
+        }
+        Ok(())
     }
 
     fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        let bytes = self.database.get(key.bytes())?;
+        let bytes = self.inner.read(|tree| tree.value(&key.bytes()))?;
         Ok(bytes.map(|bytes| stored::decode(&bytes)).transpose()?)
     }
 
     fn jobs_down(&self, before: Option<JobId>, take: &mut dyn FnMut(JobRow) -> bool) -> Result<(), StoreError> {
         let end = RowKey::Job(before.unwrap_or(JobId(u64::MAX))).bytes();
-        for entry in self.database.range(b"j/".to_vec()..end).rev() {
-            if let Row::Job(job) = stored::decode(&entry?.1)?
-                && !take(*job)
-            {
-                break;
-            }
-        }
-        Ok(())
+        self.inner.read(|tree| {
+            tree.down(&end, b"j/", &mut |bytes| match stored::decode(bytes)? {
+                Row::Job(job) => Ok(take(*job)),
+                _ => Ok(true),
+            })
+        })
     }
 
     fn tasks_up(
@@ -157,24 +338,16 @@ impl Store for SledStore {
         after: Option<TaskId>,
         take: &mut dyn FnMut(TaskRow) -> bool,
     ) -> Result<(), StoreError> {
-        // A key is followed by itself with a zero byte behind it.
-        let start = after.map_or_else(
-            || RowKey::tasks_of(job),
-            |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat(),
-        );
         let prefix = RowKey::tasks_of(job);
-        for entry in self.database.range(start..) {
-            let (key, bytes) = entry?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            if let Row::Task(task) = stored::decode(&bytes)?
-                && !take(*task)
-            {
-                break;
-            }
-        }
-        Ok(())
+        // A key is followed by itself with a zero byte behind it.
+        let next = |after| [RowKey::Task(after).bytes().as_slice(), &[0]].concat();
+        let start = after.map_or_else(|| prefix.clone(), next);
+        self.inner.read(|tree| {
+            tree.up(&start, &behind(&prefix), &mut |_, bytes| match stored::decode(bytes)? {
+                Row::Task(task) => Ok(take(*task)),
+                _ => Ok(true),
+            })
+        })
     }
 
     fn chunks_up(
@@ -185,27 +358,11 @@ impl Store for SledStore {
     ) -> Result<(), StoreError> {
         let prefix = RowKey::chunks_of(job);
         let start = from.map_or_else(|| prefix.clone(), |(array, chunk)| RowKey::Chunk(array, chunk).bytes());
-        for entry in self.database.range(start..) {
-            let (key, bytes) = entry?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            if let Row::Chunk(chunk) = stored::decode(&bytes)?
-                && !take(chunk)
-            {
-                break;
-            }
-        }
-        Ok(())
+        self.inner.read(|tree| {
+            tree.up(&start, &behind(&prefix), &mut |_, bytes| match stored::decode(bytes)? {
+                Row::Chunk(chunk) => Ok(take(chunk)),
+                _ => Ok(true),
+            })
+        })
     }
-}
-
-/// Keys that a batch writes of a job. Nothing of a job is written after it was deleted.
-fn earlier_keys(changes: &[Change], job: JobId) -> impl Iterator<Item = Vec<u8>> {
-    let prefixes = super::of_job(job);
-    changes.iter().filter_map(move |change| {
-        let Change::Put(row) = change else { return None };
-        let key = row.key().bytes();
-        prefixes.iter().any(|prefix| key.starts_with(prefix)).then_some(key)
-    })
 }

@@ -5,6 +5,7 @@ mod backfill;
 mod bad_input;
 mod deps;
 mod drain;
+mod full_disk;
 mod gang_whole;
 mod join;
 mod kill_agent;
@@ -17,6 +18,7 @@ mod prep_release_manager;
 mod revoke;
 mod schedule;
 mod sim;
+mod snapshot_damage;
 mod sweep;
 mod users;
 mod why;
@@ -139,6 +141,16 @@ const SHOWS: &[Show] = &[
         name: "lost-node",
         about: "a node of a gang is lost: the gang ends whole and runs again, nothing twice",
         run: Run::Plain(lost_node::run),
+    },
+    Show {
+        name: "snapshot-damage",
+        about: "the head node is killed and its database damaged in five ways; nothing acknowledged is lost",
+        run: Run::Plain(snapshot_damage::run),
+    },
+    Show {
+        name: "full-disk",
+        about: "the head node's disk runs full: clear refusals, running tasks end, nothing is lost, work goes on",
+        run: Run::Plain(full_disk::run),
     },
     Show {
         name: "sim",

@@ -13,6 +13,11 @@ const HERE: &[Verb] = &[
     Verb::NodeJoinCommand,
     Verb::ServiceInstall,
     Verb::Doctor,
+    Verb::Backup,
+    Verb::Restore,
+    Verb::Dump,
+    Verb::Check,
+    Verb::Compact,
 ];
 
 /// In the order of help.

@@ -65,6 +65,44 @@ pub(super) const VERBS: &[VerbSpec] = &[
     )
     .examples(&["muster doctor", "muster doctor --probe"]),
     verb(
+        Verb::Backup,
+        Noun::Cluster,
+        "backup",
+        "write all that the head node knows into a file, whether it runs or not",
+    )
+    .takes("FILE", 1, 1, "a file to write")
+    .examples(&["muster backup /backup/muster-monday"]),
+    verb(
+        Verb::Restore,
+        Noun::Cluster,
+        "restore",
+        "make the head node's store from a backup; what was there before is kept",
+    )
+    .takes("FILE", 1, 1, "a file that 'muster backup' has written")
+    .examples(&["muster restore /backup/muster-monday"]),
+    verb(
+        Verb::Dump,
+        Noun::Cluster,
+        "dump",
+        "print every row of the store, or of a backup, as a line of JSON",
+    )
+    .takes("[FILE]", 0, 1, "")
+    .examples(&["muster dump | grep '^{\"key\":\"j/'"]),
+    verb(
+        Verb::Check,
+        Noun::Cluster,
+        "check",
+        "read the whole store and say what is wrong with it",
+    )
+    .examples(&["muster check"]),
+    verb(
+        Verb::Compact,
+        Noun::Cluster,
+        "compact",
+        "make the database of the store as small as it can be",
+    )
+    .examples(&["muster compact"]),
+    verb(
         Verb::Firewall,
         Noun::Cluster,
         "hpcfwutil",
