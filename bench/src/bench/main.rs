@@ -3,13 +3,16 @@
 //! A figure says its name, value, unit, the ratio and to what, and the raw figure of the same rounds. Contestants
 //! alternate and medians are compared, because these machines are noisy; nothing here asserts a time.
 
+mod bare_head;
 mod figure;
 mod links;
 mod local;
 mod placement;
-mod spawn;
 mod store;
 mod submit;
+mod tasks;
+mod usage;
+mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,7 +26,7 @@ use figure::{Figure, Report};
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 struct Flags {
-    /// Only these: store, spawn, links, submit, placement
+    /// Only these, by name or by the part of it before the dot; an unknown one gives the list
     names: Vec<String>,
     /// Also write the figures, with facts of the machine, to this file
     #[arg(long, value_name = "FILE")]
@@ -36,13 +39,35 @@ struct Flags {
 /// A measurement: rounds in, figures out.
 type Measure = fn(usize) -> anyhow::Result<Vec<Figure>>;
 
-const MEASURES: &[(&str, Measure)] = &[
-    ("store", store::run),
-    ("spawn", spawn::run),
-    ("links", links::run),
-    ("submit", submit::run),
-    ("placement", placement::run),
+/// When a measurement is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// When nothing or its group is named, or itself.
+    Always,
+    /// Only when it is named itself: it takes many minutes.
+    Asked,
+}
+
+const MEASURES: &[(&str, When, Measure)] = &[
+    ("store", When::Always, store::run),
+    ("tasks.array", When::Always, tasks::one_node),
+    ("tasks.nodes", When::Always, tasks::four_nodes),
+    ("tasks.busy", When::Always, tasks::busy),
+    ("tasks.files", When::Always, tasks::files),
+    ("tasks.one", When::Always, tasks::one),
+    ("links", When::Always, links::run),
+    ("submit", When::Always, submit::run),
+    ("submit.kept", When::Always, submit::kept),
+    ("submit.array", When::Always, submit::large_array),
+    ("submit.process", When::Always, submit::typed),
+    ("placement", When::Always, placement::run),
 ];
+
+/// Whether a name asks for a measurement.
+fn is_asked(wanted: &str, name: &str, when: When) -> bool {
+    let group = name.split('.').next();
+    wanted == name || (when == When::Always && group == Some(wanted))
+}
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
@@ -55,17 +80,15 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
-    if let Some(unknown) = flags
-        .names
-        .iter()
-        .find(|name| MEASURES.iter().all(|(known, _)| known != name))
-    {
-        let known: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).collect();
+    let is_known = |wanted: &String| MEASURES.iter().any(|(name, when, _)| is_asked(wanted, name, *when));
+    if let Some(unknown) = flags.names.iter().find(|wanted| !is_known(wanted)) {
+        let known: Vec<&str> = MEASURES.iter().map(|(name, ..)| *name).collect();
         anyhow::bail!("there is no measurement '{unknown}'; there are {}", known.join(", "));
     }
     let mut report = Report::begin();
-    for (name, measure) in MEASURES {
-        if flags.names.is_empty() || flags.names.iter().any(|wanted| wanted == name) {
+    for (name, when, measure) in MEASURES {
+        let always = flags.names.is_empty() && *when == When::Always;
+        if always || flags.names.iter().any(|wanted| is_asked(wanted, name, *when)) {
             for figure in measure(flags.rounds as usize).with_context(|| format!("measuring {name}"))? {
                 report.add(figure);
             }
