@@ -1,5 +1,6 @@
 //! A head node without nodes, as a process of its own: what is submitted waits, or goes to nodes that are simulated.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,15 +71,20 @@ impl BareHead {
         Ok(i32::try_from(self.process.id())?)
     }
 
-    /// Bytes on disk of its store.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.folder.path().join("head/store")
+    /// Where nodes dial in.
+    ///
+    /// # Errors
+    /// When it has not written that yet.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        let path = self.folder.path().join("head/head.addr");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} is not there", path.display()))?;
+        Ok(text.trim().parse()?)
     }
 
     fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let start = Instant::now();
-        while runtime.block_on(Client::connect(&self.socket())).is_err() {
+        while self.address().is_err() || runtime.block_on(Client::connect(&self.socket())).is_err() {
             let ended = self.process.try_wait()?;
             if ended.is_some() || start.elapsed() > START_DEADLINE {
                 let log = std::fs::read_to_string(self.folder.path().join("head.log")).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! A figure says its name, value, unit, the ratio and to what, and the raw figure of the same rounds. Contestants
 //! alternate and medians are compared, because these machines are noisy; nothing here asserts a time.
 
+mod agents;
 mod bare_head;
 mod figure;
 mod links;
@@ -50,11 +51,16 @@ enum When {
 
 const MEASURES: &[(&str, When, Measure)] = &[
     ("store", When::Always, store::run),
+    ("store.submitters", When::Always, store::submitters),
+    ("store.retention", When::Asked, store::retention),
     ("tasks.array", When::Always, tasks::one_node),
     ("tasks.nodes", When::Always, tasks::four_nodes),
     ("tasks.busy", When::Always, tasks::busy),
     ("tasks.files", When::Always, tasks::files),
     ("tasks.one", When::Always, tasks::one),
+    ("tasks.memory", When::Always, agents::head_memory),
+    ("agents.rate", When::Always, agents::rate),
+    ("agents.idle", When::Always, agents::idle),
     ("links", When::Always, links::run),
     ("submit", When::Always, submit::run),
     ("submit.kept", When::Always, submit::kept),
