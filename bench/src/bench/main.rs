@@ -75,6 +75,18 @@ fn is_asked(wanted: &str, name: &str, when: When) -> bool {
     wanted == name || (when == When::Always && group == Some(wanted))
 }
 
+/// Refuses names that ask for nothing.
+fn check_names(names: &[String]) -> anyhow::Result<()> {
+    let is_known = |wanted: &String| MEASURES.iter().any(|(name, when, _)| is_asked(wanted, name, *when));
+    match names.iter().find(|wanted| !is_known(wanted)) {
+        Some(unknown) => {
+            let known: Vec<&str> = MEASURES.iter().map(|(name, ..)| *name).collect();
+            anyhow::bail!("there is no measurement '{unknown}'; there are {}", known.join(", "))
+        }
+        None => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,11 +98,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
-    let is_known = |wanted: &String| MEASURES.iter().any(|(name, when, _)| is_asked(wanted, name, *when));
-    if let Some(unknown) = flags.names.iter().find(|wanted| !is_known(wanted)) {
-        let known: Vec<&str> = MEASURES.iter().map(|(name, ..)| *name).collect();
-        anyhow::bail!("there is no measurement '{unknown}'; there are {}", known.join(", "));
-    }
+    check_names(&flags.names)?;
     let mut report = Report::begin();
     for (name, when, measure) in MEASURES {
         let always = flags.names.is_empty() && *when == When::Always;
@@ -104,4 +112,21 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
         std::fs::write(path, report.json()?).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_all_of_its_name_but_what_takes_long() {
+        assert!(is_asked("tasks", "tasks.one", When::Always));
+        assert!(is_asked("tasks.one", "tasks.one", When::Always));
+        assert!(!is_asked("tasks.one", "tasks.array", When::Always));
+        assert!(!is_asked("store", "store.retention", When::Asked));
+        assert!(is_asked("store.retention", "store.retention", When::Asked));
+        assert!(check_names(&["store".to_owned(), "submit".to_owned()]).is_ok());
+        let refused = check_names(&["spawn".to_owned()]).expect_err("there is none");
+        assert!(refused.to_string().contains("tasks.array"), "{refused}");
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use headnode::past::Past;
 use headnode::round::{Arrival, Departure, LinkId, Welcome, round};
 use headnode::store::{SledStore, Store};
@@ -24,7 +24,7 @@ use scheduler::{Answer, Cluster, Input, Settings};
 
 use crate::agents::reports_of;
 use crate::figure::Figure;
-use crate::{local, work};
+use crate::{local, usage, work};
 
 /// Arrays, and elements of each: ten million together.
 const ARRAYS: u32 = 100;
@@ -32,7 +32,7 @@ const ELEMENTS: u32 = 100_000;
 
 /// Nodes, and slots of each: so many elements end in one round at most.
 const NODES: u32 = 64;
-const SLOTS: u32 = 4;
+const SLOTS: u32 = 16;
 
 /// Bytes of an element on disk that are aimed at, with all that the store needs around it.
 const DISK_AIM_BYTES: f64 = 100.0;
@@ -42,6 +42,9 @@ const OPEN_AIM_S: f64 = 5.0;
 
 /// What nodes have to say to their orders.
 type Said = BTreeMap<NodeId, Vec<Report>>;
+
+/// Far above what rounds and store need together.
+const MEMORY_BOUND_MIB: f64 = 2_048.0;
 
 const BOOT: BootId = BootId(1);
 const LINK: LinkId = LinkId(1);
@@ -54,6 +57,7 @@ pub(crate) fn run(_rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let mut first = 0.0;
     for array in 0..ARRAYS {
         head.finish_an_array(array)?;
+        check_memory(array)?;
         if array == ARRAYS / 10 - 1 {
             first = disk_bytes(&path)?;
         }
@@ -78,6 +82,17 @@ pub(crate) fn run(_rounds: usize) -> anyhow::Result<Vec<Figure>> {
         Figure::alone("store.disk_10M", "MiB", last / (1024.0 * 1024.0)),
         Figure::with_aim("store.open_10M", "s", opened, OPEN_AIM_S),
     ])
+}
+
+/// A leak must end the measurement before it ends the machine.
+fn check_memory(array: u32) -> anyhow::Result<()> {
+    let own = usage::resident_mib(&[i32::try_from(std::process::id())?])?;
+    ensure!(
+        own < MEMORY_BOUND_MIB,
+        "after {} finished elements this process has {own:.0} MiB in memory; nothing of them should be there",
+        u64::from(array + 1) * u64::from(ELEMENTS)
+    );
+    Ok(())
 }
 
 /// What the files of a folder take on disk.

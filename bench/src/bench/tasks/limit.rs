@@ -1,5 +1,6 @@
-//! The machine's own limit: processes started by `posix_spawn`, which is vfork and exec, on two threads that do nothing
-//! else. What a spawner does beyond that, and all that a head node does, comes off it.
+//! The machine's own limit: processes started on two threads that do nothing else. What a spawner does beyond that, and
+//! all that a head node does, comes off it. Bare ones by [`super::vfork`]; those with files by `posix_spawn`, as a careful
+//! program without a queue would do it.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -14,26 +15,41 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::vfork::Starter;
+
 /// As many as the machine that the aims are of has cores.
 const THREADS: u32 = 2;
 
 /// Processes per second of so many `/bin/true` with nothing around them, so many at once.
 pub(crate) fn bare(tasks: u32, at_once: u32) -> anyhow::Result<f64> {
-    rate(tasks, at_once, &|_| streams("/dev/null", "/dev/null"))
+    rate(tasks, at_once, &|numbers, window| {
+        let mut starter = Starter::new();
+        start_all(numbers, window, |_| {
+            starter.start().context("/bin/true cannot be started")
+        })
+    })
 }
 
 /// The same where each has a directory below `folder` and two files in it that take its output.
 pub(super) fn with_files(tasks: u32, at_once: u32, folder: &Path) -> anyhow::Result<f64> {
-    rate(tasks, at_once, &|number| {
-        let own = folder.join(number.to_string());
-        std::fs::create_dir(&own).with_context(|| format!("{} cannot be made", own.display()))?;
-        let file = |name: &str| own.join(name).to_string_lossy().into_owned();
-        streams(&file("stdout.txt"), &file("stderr.txt"))
+    rate(tasks, at_once, &|numbers, window| {
+        start_all(numbers, window, |number| start_with_files(number, folder))
     })
 }
 
-/// What one process needs before it starts.
-type Prepare<'a> = &'a (dyn Fn(u32) -> anyhow::Result<PosixSpawnFileActions> + Sync);
+/// Starts all of these, so many at once, and waits for their ends.
+type StartShare<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = u32>, usize) -> anyhow::Result<()> + Sync);
+
+fn start_with_files(number: u32, folder: &Path) -> anyhow::Result<Pid> {
+    let own = folder.join(number.to_string());
+    std::fs::create_dir(&own).with_context(|| format!("{} cannot be made", own.display()))?;
+    let file = |name: &str| own.join(name).to_string_lossy().into_owned();
+    let actions = streams(&file("stdout.txt"), &file("stderr.txt"))?;
+    let environment: [CString; 0] = [];
+    let attributes = PosixSpawnAttr::init()?;
+    let started = posix_spawn("/bin/true", &actions, &attributes, &[c"true"], &environment);
+    started.context("/bin/true cannot be started")
+}
 
 fn streams(stdout: &str, stderr: &str) -> anyhow::Result<PosixSpawnFileActions> {
     let mut actions = PosixSpawnFileActions::init()?;
@@ -44,14 +60,14 @@ fn streams(stdout: &str, stderr: &str) -> anyhow::Result<PosixSpawnFileActions> 
     Ok(actions)
 }
 
-fn rate(tasks: u32, at_once: u32, prepare: Prepare<'_>) -> anyhow::Result<f64> {
+fn rate(tasks: u32, at_once: u32, start_share: StartShare<'_>) -> anyhow::Result<f64> {
     let at_once_each = (at_once / THREADS).max(1) as usize;
     let start = Instant::now();
     thread::scope(|scope| {
         let shares: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let numbers = (0..tasks).filter(move |number| number % THREADS == thread);
-                scope.spawn(move || start_all(numbers, at_once_each, prepare))
+                let mut numbers = (0..tasks).filter(move |number| number % THREADS == thread);
+                scope.spawn(move || start_share(&mut numbers, at_once_each))
             })
             .collect();
         shares.into_iter().try_for_each(|share| match share.join() {
@@ -62,18 +78,17 @@ fn rate(tasks: u32, at_once: u32, prepare: Prepare<'_>) -> anyhow::Result<f64> {
     Ok(f64::from(tasks) / start.elapsed().as_secs_f64())
 }
 
-fn start_all(numbers: impl Iterator<Item = u32>, at_once: usize, prepare: Prepare<'_>) -> anyhow::Result<()> {
-    let attributes = PosixSpawnAttr::init()?;
-    let arguments = [CString::new("true")?];
-    let environment: [CString; 0] = [];
+fn start_all(
+    numbers: &mut dyn Iterator<Item = u32>,
+    at_once: usize,
+    mut start: impl FnMut(u32) -> anyhow::Result<Pid>,
+) -> anyhow::Result<()> {
     let mut running = VecDeque::new();
     for number in numbers {
         if running.len() == at_once {
             running.pop_front().map_or(Ok(()), reap)?;
         }
-        let actions = prepare(number)?;
-        let pid = posix_spawn("/bin/true", &actions, &attributes, &arguments, &environment);
-        running.push_back(pid.context("/bin/true cannot be started")?);
+        running.push_back(start(number)?);
     }
     running.into_iter().try_for_each(reap)
 }

@@ -9,6 +9,7 @@ mod hyperqueue;
 mod limit;
 mod one;
 mod spinners;
+mod vfork;
 mod xargs;
 
 pub(crate) use array::{busy, four_nodes, one_node};
