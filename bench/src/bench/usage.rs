@@ -1,6 +1,6 @@
 //! What processes have used, read from `/proc`. Never counts their children.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 /// Ticks per second in `/proc/PID/stat`: USER_HZ, which the kernel keeps at 100 for every program that reads it.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -41,6 +41,22 @@ pub(crate) fn resident_mib(pids: &[i32]) -> anyhow::Result<f64> {
         kib += number.context("a process without memory")?.parse::<f64>()?;
     }
     Ok(kib / 1024.0)
+}
+
+/// Far above what any daemon of ours may need. A leak must end the measurement before it ends the machine.
+const LEAK_MIB: f64 = 2_048.0;
+
+/// Memory as [`resident_mib`] gives it, after so many tasks.
+///
+/// # Errors
+/// When it is so much that going on is no use, or as there.
+pub(crate) fn resident_mib_after(pids: &[i32], tasks: u64) -> anyhow::Result<f64> {
+    let resident = resident_mib(pids)?;
+    ensure!(
+        resident < LEAK_MIB,
+        "{resident:.0} MiB are in memory after {tasks} finished tasks: a leak; the measurement ends at {LEAK_MIB} MiB"
+    );
+    Ok(resident)
 }
 
 fn read(pid: i32, file: &str) -> anyhow::Result<String> {

@@ -86,12 +86,14 @@ pub(crate) fn idle(_rounds: usize) -> anyhow::Result<Vec<Figure>> {
 pub(crate) fn head_memory(_rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let field = Field::of(WORKING, SLOTS)?;
     let head = [field.head.pid()?];
-    field.run(MEMORY_FIRST)?;
-    let first = usage::resident_mib(&head)?;
-    for _ in 1..MEMORY_LATER / MEMORY_FIRST {
+    let (mut first, mut later) = (0.0, 0.0);
+    for time in 1..=MEMORY_LATER / MEMORY_FIRST {
         field.run(MEMORY_FIRST)?;
+        later = usage::resident_mib_after(&head, u64::from(time * MEMORY_FIRST))?;
+        if time == 1 {
+            first = later;
+        }
     }
-    let later = usage::resident_mib(&head)?;
     Ok(vec![
         Figure::with_aim("tasks.head_memory_100k", "MiB", first, MEMORY_AIM_MIB),
         Figure::of(
