@@ -6,6 +6,8 @@
 //! - `flush_async` can hang: never called, one thread commits;
 //! - a damaged `snap.*` file stops it from opening although the log is whole: set aside, opened again;
 //! - a log without its tail makes it panic: caught and told as an error;
+//! - what a batch replaces is given back in small portions, fewer than a large batch makes, so that memory and log grow
+//!   without end: asked for after each commit;
 //! - values above 128 KiB leave the log: the scheduler bounds the size of a task before it becomes a row.
 
 use std::fs::{self, File};
@@ -22,6 +24,13 @@ use super::{Store, StoreError, live_rows};
 
 /// As fast as sled's own default of 1 GiB, with a third of the resident memory (measured on 1 M rows).
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Changes of a batch for which one portion is asked back. A portion is 512 objects; a change replaces one to three, and
+/// splits and merges of pages come on top.
+const CHANGES_OF_PORTION: usize = 100;
+
+/// Portions that are asked back after the smallest batch: an object is given back only two epochs after it was replaced.
+const PORTIONS_AT_LEAST: usize = 4;
 
 /// Rows in a sled tree.
 #[derive(Debug)]
@@ -52,6 +61,14 @@ impl SledStore {
             source,
         })?;
         Ok(Self { database, log })
+    }
+}
+
+/// Lets sled give back what a batch of so many changes replaced: memory, and with it the right to write over the log's old
+/// segments. By itself it does so at every 128th call, and a batch is one call.
+fn give_back(changes: usize) {
+    for _ in 0..changes / CHANGES_OF_PORTION + PORTIONS_AT_LEAST {
+        ::sled::pin().flush();
     }
 }
 
@@ -131,6 +148,7 @@ impl Store for SledStore {
         }
         self.database.apply_batch(batch)?;
         self.database.flush()?;
+        give_back(changes.len());
         self.log.sync_data().map_err(|error| ::sled::Error::Io(error).into())
     }
 
