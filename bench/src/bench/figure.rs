@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// One measured figure beside what it is compared with.
+/// One measured figure, and what it is compared with, if anything.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     /// For example `store.commit`.
@@ -11,9 +11,17 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// Of both values.
     pub(crate) unit: &'static str,
-    /// What it is compared with.
+    /// None where there is nothing to compare with.
+    #[serde(flatten)]
+    pub(crate) compared: Option<Compared>,
+}
+
+/// What a figure is compared with.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Compared {
+    /// Its name.
     pub(crate) peer: &'static str,
-    /// The peer's median of the same rounds.
+    /// Its median of the same rounds.
     pub(crate) peer_value: f64,
     /// Ours divided by the peer's.
     pub(crate) ratio: f64,
@@ -28,16 +36,42 @@ impl Figure {
         peer: &'static str,
         peers: &mut [f64],
     ) -> Self {
-        let (value, peer_value) = (median(ours), median(peers));
+        Self::alone(name, unit, median(ours)).beside(peer, median(peers))
+    }
+
+    /// A value that has to reach an aim, where no peer could be run beside it.
+    pub(crate) fn with_aim(name: &'static str, unit: &'static str, value: f64, aim: f64) -> Self {
+        Self::alone(name, unit, value).beside("the aim", aim)
+    }
+
+    /// A value by itself.
+    pub(crate) const fn alone(name: &'static str, unit: &'static str, value: f64) -> Self {
         Self {
             name,
             value,
             unit,
-            peer,
-            peer_value,
-            ratio: value / peer_value,
+            compared: None,
         }
     }
+
+    fn beside(self, peer: &'static str, peer_value: f64) -> Self {
+        let ratio = self.value / peer_value;
+        Self {
+            compared: Some(Compared {
+                peer,
+                peer_value,
+                ratio,
+            }),
+            ..self
+        }
+    }
+}
+
+/// The smallest sample that so many percent of all samples do not exceed; 0 when there are none.
+pub(crate) fn percentile(samples: &mut [f64], percent: usize) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let at = (samples.len() * percent).div_ceil(100).saturating_sub(1);
+    samples.get(at).copied().unwrap_or(0.0)
 }
 
 /// The middle of the samples; 0 when there are none.
@@ -96,16 +130,35 @@ impl Report {
             name,
             value,
             unit,
-            peer,
-            peer_value,
-            ratio,
+            compared,
         } = &figure;
-        println!("{name:<28}{value:>12.1} {unit:<9}{ratio:>7.2}  {peer} ({peer_value:.1} {unit})");
+        match compared {
+            Some(Compared {
+                peer,
+                peer_value,
+                ratio,
+            }) => println!("{name:<28}{value:>12.1} {unit:<9}{ratio:>7.2}  {peer} ({peer_value:.1} {unit})"),
+            None => println!("{name:<28}{value:>12.1} {unit:<9}"),
+        }
         self.figures.push(figure);
     }
 
     /// Everything as JSON.
     pub(crate) fn json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_percentiles_of_few_and_many() {
+        assert_eq!((median(&mut []), percentile(&mut [], 99)), (0.0, 0.0));
+        assert_eq!(percentile(&mut [3.0], 99), 3.0);
+        let mut samples: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&mut samples, 99), 198.0);
+        assert_eq!(median(&mut samples), 101.0);
     }
 }

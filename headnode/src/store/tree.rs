@@ -10,6 +10,8 @@
 //! - after one write that met a full disk it refuses all others, reads as if rows were missing (17 of 1,061, measured), and
 //!   hangs when it is closed: nothing is written when less than [`place::FLOOR_BYTES`] are free, and one that failed all the
 //!   same is left as it is, while another one is built;
+//! - what a batch replaces is given back in small portions, fewer than a large batch makes, so that memory and log grow
+//!   without end: asked for after each batch;
 //! - values above 128 KiB leave the log: the scheduler bounds the size of a task before it becomes a row.
 //!
 //! It must never decide what becomes of a damaged database: `recover` does.
@@ -34,6 +36,13 @@ const MARK: &[u8] = b"\0mark";
 
 /// What is kept beside the rows has keys below this.
 pub(super) const FIRST_ROW: &[u8] = &[1];
+
+/// Changes of a batch for which one portion is asked back. A portion is 512 objects; a change replaces one to three, and
+/// splits and merges of pages come on top.
+const CHANGES_OF_PORTION: usize = 100;
+
+/// Portions that are asked back after the smallest batch: an object is given back only two epochs after it was replaced.
+const PORTIONS_AT_LEAST: usize = 4;
 
 /// Rows of one batch when many are copied.
 const COPY_BATCH: usize = 1000;
@@ -71,6 +80,7 @@ impl Tree {
 
     /// Carries out batches, each as one.
     pub(super) fn apply(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let changes = operations.len();
         self.caught(|| {
             let mut batch = ::sled::Batch::default();
             // What this very batch wrote is not in the tree yet.
@@ -96,7 +106,9 @@ impl Tree {
                     }
                 }
             }
-            self.database.apply_batch(batch)
+            self.database.apply_batch(batch)?;
+            give_back(changes);
+            Ok(())
         })
     }
 
@@ -243,4 +255,12 @@ fn set_snapshots_aside(path: &Path) -> Result<usize, StoreError> {
         }
     }
     Ok(moved)
+}
+
+/// Lets sled give back what a batch of so many changes replaced: memory, and with it the right to write over the log's old
+/// segments. By itself it does so at every 128th call, and a batch is one call.
+fn give_back(changes: usize) {
+    for _ in 0..changes / CHANGES_OF_PORTION + PORTIONS_AT_LEAST {
+        ::sled::pin().flush();
+    }
 }

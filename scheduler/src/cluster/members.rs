@@ -172,6 +172,7 @@ impl Cluster {
         if let Some(row) = self.nodes.get_mut(&node) {
             change(row);
             self.floor.refresh(row);
+            self.silence_due = None;
             self.changes.mark(RowKey::Node(node));
         }
     }

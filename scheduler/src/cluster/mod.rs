@@ -116,6 +116,8 @@ pub struct Cluster {
 
     /// When each node was last heard. Never stored: after a restart it counts anew.
     heard: BTreeMap<NodeId, Monotonic>,
+    /// No node's silence is due before that; none when that is not known. So few rounds look at all nodes.
+    silence_due: Option<Monotonic>,
     /// Both clocks of the newest moment that the shell told, to turn one into the other.
     clock: Now,
     changes: Changes,
@@ -166,6 +168,7 @@ impl Cluster {
             errands: BTreeSet::new(),
             old_submissions: BTreeSet::new(),
             heard: BTreeMap::new(),
+            silence_due: None,
             clock: Now::default(),
             changes: Changes::default(),
         }
@@ -175,6 +178,9 @@ impl Cluster {
     /// the wall clock.
     pub fn advance(&mut self, now: Now) {
         self.clock = now;
+        if self.silence_due.is_none_or(|at| at <= now.monotonic) {
+            self.silence_due = self.next_silence();
+        }
     }
 
     /// A heartbeat or any other message of a node came in. Not an event: it is forgotten at a restart.
@@ -212,9 +218,8 @@ impl Cluster {
         self.tasks.len()
     }
 
-    /// When [`crate::Input::Tick`] is due next.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Monotonic> {
+    /// When the first node will have been silent for too long, unless it is heard.
+    fn next_silence(&self) -> Option<Monotonic> {
         let silent = self.nodes.values().filter_map(|node| {
             let span = match node.liveness {
                 Liveness::Up { .. } => self.settings.suspect_after,
@@ -223,11 +228,19 @@ impl Cluster {
             };
             self.heard.get(&node.id).map(|last| *last + span)
         });
+        silent.min()
+    }
+
+    /// When [`crate::Input::Tick`] is due next, or somewhat earlier.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let silent = self.silence_due.or_else(|| self.next_silence());
         let of_jobs = self.limits.first().into_iter().chain(self.holds.first());
         let of_jobs = of_jobs.chain(self.walls.first()).map(|(at, _)| *at);
         let on_the_wall = of_jobs.chain(self.wakes.first());
         let on_the_wall = on_the_wall.map(|at| self.monotonic(at));
-        silent.chain(on_the_wall).chain(self.deadlines_of_pools()).min()
+        let all = silent.into_iter().chain(on_the_wall);
+        all.chain(self.deadlines_of_pools()).min()
     }
 
     /// The clocks of this cluster.

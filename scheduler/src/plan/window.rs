@@ -37,7 +37,7 @@ pub fn windows(cluster: &Cluster, now: Now) -> Vec<Event> {
 /// What waits in the windows of nodes that get no work, of jobs that are not to run now, or behind a job that came before it.
 fn recall_late(cluster: &Cluster, events: &mut Vec<Event>) {
     let windows = cluster.windows();
-    let order = |job: JobId| cluster.job(job).map(|row| order_of(row));
+    let order = |job: JobId| cluster.job(job).map(order_of);
     let first = cluster.queue().jobs().find(|(job, _)| !is_at_its_limit(cluster, *job));
     let first = first.and_then(|(job, _)| Some((order(job)?, cluster.class(cluster.class_of(job)?)?)));
     let late = |job| match (order(job), &first) {

@@ -1,5 +1,8 @@
 //! The store: one durable commit of a task's row beside one raw append with fdatasync on the same disk, and rows per
-//! second in batches of 100 beside one by one.
+//! second in batches of 100 beside one by one. Many who wait at once: [`submitters`]; what is on disk: [`retention`].
+
+mod retention;
+mod submitters;
 
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +15,9 @@ use proto::model::task::{TaskRow, TaskSpec, TaskState};
 use proto::stored::{Change, Row};
 
 use crate::figure::Figure;
+
+pub(crate) use retention::run as retention;
+pub(crate) use submitters::run as submitters;
 
 /// Commits per round.
 const COMMITS: u32 = 200;

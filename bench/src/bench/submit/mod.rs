@@ -1,34 +1,35 @@
 //! One task, from submit to its known end, and the submit alone: on a kept connection beside a durable append on the
-//! same disk, and as a user's own `job submit` beside the start of `true`.
+//! same disk, and as a user's own `job submit` beside the start of `true`. Many at once: [`kept`], [`typed`].
+
+mod kept;
+mod typed;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{bail, ensure};
-use cli::client::Client;
-use proto::client::{Reply, Request};
-use proto::ids::{JobId, SubmissionId};
-use proto::model::job::JobSpec;
-use proto::model::task::TaskSpec;
+use anyhow::ensure;
 
 use crate::figure::Figure;
 use crate::local::LocalCluster;
+use crate::work;
+
+pub(crate) use kept::{large_array, many as kept};
+pub(crate) use typed::run as typed;
 
 /// Submissions per round.
 const SUBMITS: u32 = 40;
 
 pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
-    let cluster = LocalCluster::start(2)?;
+    let cluster = LocalCluster::start(1, 2)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut client = runtime.block_on(Client::connect(&cluster.socket()))?;
+    let mut client = runtime.block_on(work::connect(&cluster.socket()))?;
     let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
     let mut raw = std::fs::File::create(folder.path().join("raw"))?;
 
     let (mut durable, mut appended) = (Vec::new(), Vec::new());
     let (mut ended, mut one_process) = (Vec::new(), Vec::new());
     let mut typed = Vec::new();
-    let mut number = 0u128;
     for _ in 0..rounds {
         for _ in 0..SUBMITS {
             appended.push(millis(|| {
@@ -36,9 +37,8 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
                 Ok(raw.sync_data()?)
             })?);
             one_process.push(millis(|| succeed(Command::new("true").stdin(Stdio::null())))?);
-            number += 1;
             let start = Instant::now();
-            let job = runtime.block_on(submit(&mut client, number))?;
+            let job = runtime.block_on(work::submit(&mut client, work::task_with_files()))?;
             durable.push(start.elapsed().as_secs_f64() * 1e3);
             let row = runtime.block_on(client.wait_job(job, |_| {}))?;
             ended.push(start.elapsed().as_secs_f64() * 1e3);
@@ -68,22 +68,6 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
         ),
         Figure::of("submit.typed", "ms", &mut typed, "starting true once", &mut one),
     ])
-}
-
-async fn submit(client: &mut Client, number: u128) -> anyhow::Result<JobId> {
-    let submission = SubmissionId(number ^ u128::from(std::process::id()) << 96);
-    let tasks = vec![TaskSpec::of_command(vec!["true".to_owned()])];
-    match client
-        .request(Request::Submit {
-            submission,
-            job: Box::new(JobSpec::default()),
-            tasks,
-        })
-        .await?
-    {
-        Reply::Submitted { job, .. } => Ok(job),
-        other => bail!("the submission was not taken: {other:?}"),
-    }
 }
 
 fn succeed(command: &mut Command) -> anyhow::Result<()> {
