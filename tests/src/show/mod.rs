@@ -18,6 +18,7 @@ mod revoke;
 mod schedule;
 mod sim;
 mod sweep;
+mod torture;
 mod users;
 mod why;
 
@@ -27,6 +28,7 @@ use std::time::Instant;
 use crate::hosts::NeedsRoot;
 
 pub use sim::soak;
+pub use torture::soak as soak_torture;
 
 /// How one is given.
 #[derive(Debug)]
@@ -144,6 +146,11 @@ const SHOWS: &[Show] = &[
         name: "sim",
         about: "seeds of a simulated cluster with faults, every promise watched: sim [N], sim SEED N",
         run: Run::With(sim::run),
+    },
+    Show {
+        name: "torture",
+        about: "load while daemons, disks and links are broken at random, and a checker apart: torture [CYCLES [SEED]]",
+        run: Run::With(torture::run),
     },
 ];
 
