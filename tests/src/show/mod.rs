@@ -3,6 +3,7 @@
 mod attach;
 mod backfill;
 mod bad_input;
+mod clock_jump;
 mod deps;
 mod drain;
 mod gang_whole;
@@ -146,6 +147,11 @@ const SHOWS: &[Show] = &[
         name: "sim",
         about: "seeds of a simulated cluster with faults, every promise watched: sim [N], sim SEED N",
         run: Run::With(sim::run),
+    },
+    Show {
+        name: "clock-jump",
+        about: "the wall clock jumps by a day, ahead and back: no lease ends, no task is killed",
+        run: Run::Plain(clock_jump::run),
     },
     Show {
         name: "torture",

@@ -36,6 +36,8 @@ pub(super) struct Broken {
 pub(super) enum Claim {
     /// What was acknowledged is known to the head node and is over.
     EndedAsTold,
+    /// No fault of a node fails what may run again, without an end: its retries are not counted out.
+    RunsAgain,
     /// No two attempts of a task run at once.
     NotTwiceAtOnce,
     /// A task that is not rerunnable starts once at most.
@@ -56,6 +58,7 @@ impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EndedAsTold => "every acknowledged task ended as the head node tells",
+            Self::RunsAgain => "what may run again does not fail because a node was lost",
             Self::NotTwiceAtOnce => "no task runs twice at once",
             Self::OnceAtMost => "a task that is not rerunnable runs once at most",
             Self::CanceledStaysCanceled => "what was canceled does not end as finished afterwards",
@@ -147,9 +150,14 @@ fn check_job(evidence: &Evidence, requests: &Requests, submission: &Submission, 
             requests,
         };
         found.extend(
-            [one.ended_as_told(), one.canceled(), one.over_is_over()]
-                .into_iter()
-                .flatten(),
+            [
+                one.ended_as_told(),
+                one.runs_again(shape),
+                one.canceled(),
+                one.over_is_over(),
+            ]
+            .into_iter()
+            .flatten(),
         );
         if let Kind::Gang { nodes } = shape.kind {
             found.extend(one.gang_whole(nodes));
@@ -192,6 +200,12 @@ impl One<'_> {
             State::Failed { .. } | State::Canceled => true,
         };
         (!right).then(|| self.broken(Claim::EndedAsTold, &[]))
+    }
+
+    /// A node that could not start it is another matter: that is told as its failure.
+    fn runs_again(&self, shape: &Shape) -> Option<Broken> {
+        let by_fault = matches!(&self.told.state, State::Failed { cause } if !cause.starts_with("NotStarted"));
+        (shape.rerunnable && by_fault).then(|| self.broken(Claim::RunsAgain, &[]))
     }
 
     /// Only where nobody queued it again after the cancel was asked.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -18,6 +19,9 @@ use crate::wait;
 /// Clocks short enough for a run of minutes: the lease is over after 6 s, and a node is given up after 38 s, the least that
 /// the head node takes.
 const SETTINGS: &str = "[timing]\nheartbeat_seconds = 1\nsuspect_after_seconds = 3\nlease_seconds = 6\nkill_grace_seconds = 1\nlost_after_seconds = 38\n";
+
+/// A daemon is its program within this.
+const THERE: Duration = Duration::from_secs(2);
 
 /// Of the head node's disk and of each node's.
 const HEAD_MIB: u32 = 96;
@@ -45,13 +49,13 @@ impl Role {
             .first()
             .and_then(|path| path.rsplit('/').next())
             .unwrap_or_default();
-        match (self, program, words.get(1)) {
+        matches!(
+            (self, program, words.get(1)),
             (Self::Head, "muster-headnode", _)
-            | (Self::Agent, "muster-computenode", Some(&"agent"))
-            | (Self::Spawner, "muster-computenode", Some(&"spawner"))
-            | (Self::Proxy, _, Some(&"proxy")) => true,
-            _ => false,
-        }
+                | (Self::Agent, "muster-computenode", Some(&"agent"))
+                | (Self::Spawner, "muster-computenode", Some(&"spawner"))
+                | (Self::Proxy, _, Some(&"proxy"))
+        )
     }
 }
 
@@ -198,6 +202,9 @@ impl Ground {
             let role = if index == 0 { Role::Head } else { Role::Agent };
             if self.pids(index, role)?.is_empty() {
                 self.start(index)?;
+                // One that ends at once, on its full disk, is started again at the next look.
+                let is_there = || Ok((!self.pids(index, role)?.is_empty()).then_some(()));
+                let _ = wait::until("a daemon to be there", THERE, is_there);
                 started.push(index);
             }
         }
@@ -269,7 +276,7 @@ impl Ground {
                 for entry in fs::read_dir(seen).into_iter().flatten() {
                     let path = entry?.path();
                     let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
-                    if file.ends_with(".log") {
+                    if file == "log" || file.ends_with(".log") {
                         all.push((format!("{name}-{file}"), path.clone()));
                     }
                 }

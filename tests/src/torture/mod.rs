@@ -72,6 +72,8 @@ pub fn run(cycles: u64, seed: u64, say: &dyn Fn(String)) -> anyhow::Result<()> {
         cycle: 0,
         cycles,
         active: Vec::new(),
+        ended_alone: 0,
+        begun: 0,
         story: Vec::new(),
         crowd,
         ground,
@@ -100,6 +102,10 @@ struct Run<'a> {
     cycle: u64,
     cycles: u64,
     active: Vec<Active>,
+    /// Daemons that ended by themselves, without a full disk.
+    ended_alone: u32,
+    /// Faults.
+    begun: u32,
     /// What was done when.
     story: Vec<String>,
     crowd: Crowd,
@@ -128,6 +134,7 @@ impl Run<'_> {
                 }
                 let until_ms = self.now_ms() + lasts_ms;
                 self.active.push(fault.begin(&self.ground, until_ms)?);
+                self.begun += 1;
             }
             let end_ms = self.cycle * u64::try_from(CYCLE.as_millis())?;
             while self.now_ms() < end_ms {
@@ -163,6 +170,7 @@ impl Run<'_> {
                 (false, false) => ", which had ended by itself",
             };
             self.tell(&format!("started the daemon of host {host} again{how}"));
+            self.ended_alone += u32::from(!killed && !excused);
         }
         if !self.active.iter().any(|one| one.fault == Fault::KillClient) {
             self.crowd.ensure()?;
@@ -199,7 +207,12 @@ impl Run<'_> {
         let told = rest::all_over(&self.ground, &requests)?;
         let traces = self.read_traces()?;
         let evidence = Evidence { logs, traces, told };
-        (self.say)(evidence.counts());
+        (self.say)(format!(
+            "{}; {} faults, {} daemons ended by themselves",
+            evidence.counts(),
+            self.begun,
+            self.ended_alone
+        ));
         no_broken(checker::check(&evidence))?;
         rest::no_orphan(&self.ground, &self.name)?;
         rest::no_slot_leaked(&self.ground)?;

@@ -19,7 +19,7 @@ use super::record::{State, Told};
 use crate::wait;
 
 /// A node that was given up needs the lost timeout of 38 s, and its tasks their time.
-const REST: Duration = Duration::from_secs(120);
+const REST: Duration = Duration::from_secs(90);
 
 /// Processes that were told to end need the grace of a stop.
 const LEFT: Duration = Duration::from_secs(20);

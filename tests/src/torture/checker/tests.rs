@@ -86,7 +86,16 @@ fn a_task_that_ended_as_told_is_right() {
     let lost = State::Failed {
         cause: "NodeLost".to_owned(),
     };
-    assert_eq!(claims(&story(PLAIN, lost, 1, vec![start(1, 30)])), []);
+    let once = Shape {
+        rerunnable: false,
+        ..PLAIN
+    };
+    assert_eq!(claims(&story(once, lost.clone(), 1, vec![start(1, 30)])), []);
+    assert_eq!(
+        claims(&story(PLAIN, lost, 1, vec![start(1, 30)])),
+        [Claim::RunsAgain],
+        "it should have run again"
+    );
     // An end that nobody saw before its node was lost, and a second attempt.
     let again = vec![start(1, 30), end(1, 40, 0), start(2, 50), end(2, 60, 0)];
     assert_eq!(claims(&story(PLAIN, State::Finished, 2, again)), []);
