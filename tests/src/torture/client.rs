@@ -81,7 +81,7 @@ fn begin(words: &[&str]) -> anyhow::Result<()> {
             )?;
             user.next += 1;
             user.carry_out(number, &wish).await?;
-            tokio::time::sleep(Duration::from_millis(user.rng.within(150, 900))).await;
+            tokio::time::sleep(Duration::from_millis(user.rng.within(300, 1400))).await;
         }
         Ok(())
     })

@@ -67,11 +67,18 @@ impl Observer {
 /// Naming what does not end.
 pub(super) fn all_over(ground: &Ground, requests: &Requests) -> anyhow::Result<BTreeMap<TaskId, Told>> {
     let mut observer = Observer::new(ground)?;
-    let mut live = Vec::new();
-    let over = wait::until("all jobs to end", REST, || {
-        live = observer.live_jobs()?;
-        Ok(live.is_empty().then_some(()))
-    });
+    let mut live = observer.live_jobs()?;
+    // Nodes were away for long: what waits takes its time, and each job that ends gives it more.
+    let over = loop {
+        let before = live.len();
+        let fewer = wait::until("one more job to end", REST, || {
+            live = observer.live_jobs()?;
+            Ok((live.len() < before || live.is_empty()).then_some(()))
+        });
+        if fewer.is_err() || live.is_empty() {
+            break fewer;
+        }
+    };
     if let Err(error) = over {
         let mut lines = Vec::new();
         for job in live.iter().take(5) {
