@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use proto::control::AllocationAuthority;
@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use transport::control::{FrameReader, FrameWriter, Listener, Pending, Settings, split_socket};
 use transport::identity::{Authority, DynamicTrust, Identity, IdentityError, KeyPair, RequestDer, ServerTls, Subject};
+use transport::wall;
 
 use crate::directory::NodeDirectory;
 use crate::kept::Kept;
@@ -92,14 +93,14 @@ impl Allocation {
         if let Some(made) = self.authority.get() {
             return Ok(made);
         }
-        let made = Authority::of_allocation(&self.seed.seed, self.view.attempt, SystemTime::now())?;
+        let made = Authority::of_allocation(&self.seed.seed, self.view.attempt, wall::now())?;
         Ok(self.authority.get_or_init(|| made))
     }
 
     fn certify(&self, request: &RequestDer<'_>) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
         let authority = self.authority()?;
         let subject = Subject::Allocation(self.view.attempt);
-        let certificate = authority.issue(request, &subject, SystemTime::now(), CERTIFICATE_LIFETIME)?;
+        let certificate = authority.issue(request, &subject, wall::now(), CERTIFICATE_LIFETIME)?;
         Ok((certificate.to_vec(), authority.certificate().to_vec()))
     }
 }

@@ -17,6 +17,7 @@ use proto::units::{Millis, Timestamp};
 use tokio::sync::mpsc;
 use transport::control::{Backoff, CloseCode, Connection, DialError, Dialer, Settings, StreamReader, StreamWriter};
 use transport::identity::{Alpn, ClientTls, HEAD_SERVER_NAME, Identity, IdentityError, JoinToken, KeyPair, Trust};
+use transport::wall;
 
 use crate::config::{Config, resolve};
 use crate::questions::Answers;
@@ -291,7 +292,7 @@ impl Link {
         // What the head node holds for expired need not look so by the clock here: then a renewal is tried in turn.
         let mut renew_first = false;
         loop {
-            let now = SystemTime::now();
+            let now = wall::now();
             if credential.is_expired(now) || std::mem::take(&mut renew_first) {
                 match self.renew(&credential).await {
                     Ok(Renewal::Done) => tracing::info!("the certificate was renewed after it had expired"),
@@ -313,14 +314,14 @@ impl Link {
                     }
                     self.away = false;
                     self.tell_away(&ended.why);
-                    renew_first = !ended.welcomed && credential.is_due(SystemTime::now());
+                    renew_first = !ended.welcomed && credential.is_due(wall::now());
                     if began.elapsed() > GOOD_AFTER {
                         backoff.reset();
                     }
                 }
                 Err(error) => {
                     self.tell_away(&error);
-                    renew_first = !is_passing(&error) && credential.is_due(SystemTime::now());
+                    renew_first = !is_passing(&error) && credential.is_due(wall::now());
                 }
             }
             tokio::time::sleep(backoff.next_wait()).await;

@@ -68,6 +68,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Else a line that cannot be written is told on the same stream, and that it cannot be is a panic.
+        .log_internal_errors(false)
         .with_ansi(false)
         .init();
     let out = &mut io::stdout();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::units::{Monotonic, Now, Timestamp};
+use transport::wall;
 
 /// Both clocks, the monotonic one counted from the start of the process.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ impl Clock {
     /// Both clocks of this moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let wall = timestamp(SystemTime::now());
+        let wall = timestamp(wall::now());
         let since_start = self.start.elapsed();
         Now {
             wall,

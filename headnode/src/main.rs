@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     let level = if flags.verb.is_some() { "warn" } else { "info" };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // Else a line that cannot be written is told on the same stream, and that it cannot be is a panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")

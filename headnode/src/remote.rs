@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::bail;
 use proto::client::{Refusal, RefusalCode, Reply};
@@ -14,6 +14,7 @@ use proto::ids::KeyHash;
 use proto::model::owner::Caller;
 use tokio::time::timeout;
 use transport::control::{CloseCode, Connection, StreamReader, StreamWriter};
+use transport::wall;
 
 use crate::door::{Door, Places};
 use crate::knock::HEARD;
@@ -94,7 +95,7 @@ impl Remotes {
         }
         self.greet(&connection, &who).await?;
         tracing::debug!(user = name, remote = %connection.remote_address(), "user connected");
-        let left = validity.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = validity.not_after.duration_since(wall::now()).unwrap_or_default();
         tokio::select! {
             ended = self.serve_requests(&connection, (key, name)) => ended,
             () = tokio::time::sleep(left) => {

@@ -19,6 +19,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub struct Cluster {
     folder: tempfile::TempDir,
     nodes: u32,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// What a command said.
@@ -65,8 +66,21 @@ impl Cluster {
     /// # Errors
     /// What `muster up` said.
     pub fn start(nodes: u32) -> anyhow::Result<Self> {
+        Self::start_with(nodes, &[])
+    }
+
+    /// The same with variables for all its processes.
+    ///
+    /// # Errors
+    /// What `muster up` said.
+    pub fn start_with(nodes: u32, variables: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("muster-show.").tempdir()?;
-        let cluster = Self { folder, nodes };
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let cluster = Self {
+            folder,
+            nodes,
+            variables: variables.collect(),
+        };
         cluster.up()?;
         Ok(cluster)
     }
@@ -112,6 +126,7 @@ impl Cluster {
         for leftover in ["CCP_SCHEDULER", "MUSTER_SOCKET"] {
             command.env_remove(leftover);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

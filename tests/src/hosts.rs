@@ -268,6 +268,20 @@ impl Host {
         self.address
     }
 
+    /// Its first process, as this machine counts.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.space.pid
+    }
+
+    /// Runs a command of this machine that must succeed within its network, for example `nft` or `tc`.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn on_network(&self, words: &[&str]) -> anyhow::Result<()> {
+        self.space.enter_network(words)
+    }
+
     /// A command on it, as a user with a clean environment, in their home.
     #[must_use]
     pub fn command(&self, user: User, program: &str) -> Command {

@@ -6,4 +6,5 @@ pub mod init;
 pub mod show;
 pub mod sim;
 pub mod site;
+pub mod torture;
 pub mod wait;

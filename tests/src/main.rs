@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use tests::torture::{client, task};
 use tests::{init, show};
 
 fn main() -> ExitCode {
@@ -16,7 +17,10 @@ fn main() -> ExitCode {
         ["--all"] | ["--all", "--full"] => show::run_all(),
         [init::HOLD] => init::hold(),
         [init::HOST, name, folder, programs] => init::host(name, folder, programs),
+        [client::CLIENT, words @ ..] => client::run(words),
+        [task::TASK | task::RANK | task::LITTER, ..] => task::run(&words),
         ["--soak", "sim"] => show::soak(),
+        ["--soak", "torture", words @ ..] => show::soak_torture(words),
         [name, words @ ..] => show::run_one(name, words),
     }
 }

@@ -14,3 +14,4 @@ pub mod message;
 pub mod port_range;
 pub mod rank_address;
 mod system;
+pub mod wall;

@@ -74,6 +74,7 @@ pub(super) fn detached(
             .iter()
             .any(|prefix| name.to_string_lossy().starts_with(prefix))
             && name != "MUSTER_LOG"
+            && transport::wall::FILE_VARIABLE.is_none_or(|kept| name != kept)
         {
             command.env_remove(name);
         }

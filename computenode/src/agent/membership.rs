@@ -1,9 +1,10 @@
 //! This node's membership: its certificate is renewed in time, and it ends when the head node takes the node out.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use proto::control::Order;
 use tokio::time::Instant;
+use transport::wall;
 
 use super::{Agent, Removal};
 use crate::spawner::clock::wall_clock;
@@ -17,7 +18,7 @@ const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
 impl Agent {
     /// Asks for a new certificate when it is time. Before the welcome the link does that, where it is needed.
     pub(super) fn look_at_certificate(&mut self) {
-        let now = SystemTime::now();
+        let now = wall::now();
         let wait = self.credential.renew_at().duration_since(now).ok();
         let due = wait.is_none_or(|wait| wait.is_zero());
         self.next_renewal = Instant::now() + wait.filter(|_| !due).unwrap_or(RENEWAL_LOOK).min(RENEWAL_LOOK);
@@ -37,7 +38,7 @@ impl Agent {
                 let left = self
                     .credential
                     .life()
-                    .and_then(|life| life.ends.duration_since(SystemTime::now()).ok());
+                    .and_then(|life| life.ends.duration_since(wall::now()).ok());
                 let left = left.map_or(0, |left| left.as_secs());
                 tracing::info!(seconds = left, "the certificate was renewed");
                 self.next_renewal = Instant::now() + self.credential.retry_after();

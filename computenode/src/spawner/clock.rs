@@ -3,11 +3,12 @@
 //! Boot time goes on while the machine sleeps, so a lease cannot outlive a closed lid; both processes of a node read
 //! the same clock, so a deadline can be handed from one to the other.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use proto::units::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
+use transport::wall;
 
 /// Milliseconds since this machine booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +42,6 @@ impl std::ops::Add<Millis> for BootTime {
 #[must_use]
 pub fn wall_clock() -> Timestamp {
     // A clock before 1970 is told as 1970.
-    let span = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let span = wall::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

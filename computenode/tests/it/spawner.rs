@@ -24,13 +24,20 @@ struct Spawner {
 impl Spawner {
     fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("ms").tempdir().expect("a folder");
-        let process = run(folder.path());
+        let process = run(folder.path(), "log".as_ref());
+        Self { folder, process }
+    }
+
+    /// One whose log takes no byte, as on a full disk.
+    fn start_on_a_full_disk() -> Self {
+        let folder = tempfile::Builder::new().prefix("ms").tempdir().expect("a folder");
+        let process = run(folder.path(), "/dev/full".as_ref());
         Self { folder, process }
     }
 
     fn again(&mut self) {
         self.process.wait().expect("the one before has ended");
-        self.process = run(self.folder.path());
+        self.process = run(self.folder.path(), "log".as_ref());
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -46,11 +53,12 @@ impl Spawner {
     }
 }
 
-fn run(folder: &Path) -> Child {
+/// The log is a path below the folder, or an absolute one.
+fn run(folder: &Path, log: &Path) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
-        .open(folder.join("log"))
+        .open(folder.join(log))
         .expect("a log");
     Command::new(env!("CARGO_BIN_EXE_muster-computenode"))
         .args(["spawner", "--dir"])
@@ -216,6 +224,19 @@ fn exit_codes_and_signals_are_told_and_recorded() {
         (!spawner.path("records/1").exists()).then_some(())
     });
     assert!(spawner.path("records/2").exists());
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let spawner = Spawner::start_on_a_full_disk();
+    let mut agent = spawner.agent();
+    // The end of the second one, whose record cannot be written either, is logged with the keeper's lock held.
+    std::fs::create_dir_all(spawner.path("records/2")).expect("in the way of a record");
+    for attempt in [1, 2, 3] {
+        agent.start(script(&spawner, attempt, "exit 4"));
+        agent.started();
+        assert_eq!(agent.outcome(), AttemptOutcome::Exited { code: 4 });
+    }
 }
 
 #[test]
@@ -466,7 +487,7 @@ fn a_new_spawner_kills_what_the_old_one_left_and_keeps_its_records() {
 fn one_node_has_one_spawner() {
     let spawner = Spawner::start();
     drop(spawner.agent());
-    let mut second = run(spawner.folder.path());
+    let mut second = run(spawner.folder.path(), "log".as_ref());
     assert_eq!(second.wait().expect("it ends").code(), Some(1));
     let log = std::fs::read_to_string(spawner.path("log")).expect("a log");
     assert!(log.contains("runs already"), "{log}");

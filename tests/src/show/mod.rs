@@ -3,6 +3,7 @@
 mod attach;
 mod backfill;
 mod bad_input;
+mod clock_jump;
 mod deps;
 mod drain;
 mod full_disk;
@@ -20,6 +21,7 @@ mod schedule;
 mod sim;
 mod snapshot_damage;
 mod sweep;
+mod torture;
 mod users;
 mod why;
 
@@ -29,6 +31,7 @@ use std::time::Instant;
 use crate::hosts::NeedsRoot;
 
 pub use sim::soak;
+pub use torture::soak as soak_torture;
 
 /// How one is given.
 #[derive(Debug)]
@@ -156,6 +159,16 @@ const SHOWS: &[Show] = &[
         name: "sim",
         about: "seeds of a simulated cluster with faults, every promise watched: sim [N], sim SEED N",
         run: Run::With(sim::run),
+    },
+    Show {
+        name: "clock-jump",
+        about: "the wall clock jumps by a day, ahead and back: no lease ends, no task is killed",
+        run: Run::Plain(clock_jump::run),
+    },
+    Show {
+        name: "torture",
+        about: "load while daemons, disks and links are broken at random, and a checker apart: torture [CYCLES [SEED]]",
+        run: Run::With(torture::run),
     },
 ];
 

@@ -16,7 +16,7 @@ mod clock;
 mod head;
 mod network;
 mod node;
-mod rng;
+pub(crate) mod rng;
 mod truth;
 mod workload;
 mod world;

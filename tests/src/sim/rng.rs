@@ -2,11 +2,11 @@
 
 /// Random numbers of one part of a run.
 #[derive(Debug, Clone)]
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
     /// The generator of that part under that seed.
-    pub(super) fn of(seed: u64, part: &str) -> Self {
+    pub(crate) fn of(seed: u64, part: &str) -> Self {
         let mut mixed = Self(seed);
         for byte in part.bytes() {
             mixed.0 = mixed.next() ^ u64::from(byte);
@@ -23,22 +23,22 @@ impl Rng {
     }
 
     /// From `least` to `most`, both included.
-    pub(super) fn within(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn within(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least + 1)
     }
 
     /// As `within`, for small counts.
-    pub(super) fn count(&mut self, least: u32, most: u32) -> u32 {
+    pub(crate) fn count(&mut self, least: u32, most: u32) -> u32 {
         u32::try_from(self.within(u64::from(least), u64::from(most))).unwrap_or(most)
     }
 
     /// True so many times in a hundred.
-    pub(super) fn percent(&mut self, chance: u64) -> bool {
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.within(1, 100) <= chance
     }
 
     /// One of them; none of an empty list.
-    pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         let last = all.len().checked_sub(1)?;
         let index = self.within(0, last as u64);
         usize::try_from(index).ok().and_then(|index| all.get(index))

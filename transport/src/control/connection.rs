@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use proto::ids::KeyHash;
 use quinn::{RecvStream, SendStream, VarInt};
@@ -82,7 +81,7 @@ impl Connection {
             subject,
             validity,
             key: chain.first().and_then(key_of),
-            expired: validity.is_some_and(|validity| validity.not_after < SystemTime::now()),
+            expired: validity.is_some_and(|validity| validity.not_after < crate::wall::now()),
             authority,
         };
         Ok(Self {

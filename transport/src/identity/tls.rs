@@ -4,14 +4,17 @@
 //! another TLS user cannot change ours.
 
 use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
+use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -19,6 +22,7 @@ use super::pinned::PinnedVerifier;
 use super::renewable::RenewableVerifier;
 use super::shown::Shown;
 use super::{CertificateDer, DynamicTrust, Fingerprint, Identity, IdentityError};
+use crate::wall;
 
 /// What is spoken on a connection, said in the TLS handshake. Two programs that mean different things never get further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,7 @@ impl ClientTls {
     /// # Errors
     /// When TLS refuses the parts.
     pub fn new(identity: Option<&Identity>, trust: &Trust, alpn: Alpn) -> Result<Self, IdentityError> {
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_details(provider(), Arc::new(WallClock))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(server_verifier(trust)?);
@@ -208,6 +212,17 @@ impl ServerTls {
     }
 }
 
+/// Certificates are judged by the same clock as everything else.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = wall::now().duration_since(UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
 /// Made once: ring, the suites of TLS 1.3, the fastest first.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -263,7 +278,7 @@ fn quic_server(
     resolver: Arc<dyn ResolvesServerCert>,
     alpn: Alpn,
 ) -> Result<QuicServerConfig, IdentityError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(WallClock))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);

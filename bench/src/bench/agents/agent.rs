@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use transport::control::{CloseCode, Connection, Dialer, StreamReader, StreamWriter};
 use transport::identity::{Alpn, ClientTls, HEAD_SERVER_NAME, Identity, JoinToken, KeyPair, Trust};
 
-use super::orders::reports_of;
+use super::orders::Moments;
 
 /// For each step of the way in; many agents come at once.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -115,11 +115,13 @@ impl Welcomed {
         let mut beats = interval_at(Instant::now() + span.mul_f64(self.phase), span);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut beat, mut batch) = (0, 0);
+        let mut moments = Moments::default();
         loop {
             tokio::select! {
                 message = self.from.recv::<HeadMessage>() => match message? {
                     Some(HeadMessage::Orders { orders }) => {
-                        let messages: Vec<NodeMessage> = reports_of(orders, now())
+                        let messages: Vec<NodeMessage> = moments
+                            .reports_of(orders, now())
                             .chunks(MAX_REPORTS)
                             .map(|reports| {
                                 batch += 1;

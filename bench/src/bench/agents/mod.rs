@@ -16,7 +16,7 @@ use crate::figure::Figure;
 use crate::{usage, work};
 use fleet::Fleet;
 
-pub(crate) use orders::reports_of;
+pub(crate) use orders::Moments;
 
 /// Nodes that work, and slots of each; as many as were measured with peers.
 const WORKING: u32 = 64;

@@ -22,7 +22,7 @@ use proto::stored::TokenRow;
 use proto::units::{Millis, Monotonic, Now, Timestamp};
 use scheduler::{Answer, Cluster, Input, Settings};
 
-use crate::agents::reports_of;
+use crate::agents::Moments;
 use crate::figure::Figure;
 use crate::{local, usage, work};
 
@@ -246,7 +246,11 @@ impl Head {
                     node,
                     message: HeadMessage::Orders { orders },
                     ..
-                } => said.entry(node).or_default().extend(reports_of(orders, self.now.wall)),
+                } => {
+                    let moments = self.moments.entry(node).or_default();
+                    let reports = moments.reports_of(orders, self.now.wall);
+                    said.entry(node).or_default().extend(reports);
+                }
                 _ => {}
             }
         }
