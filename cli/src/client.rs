@@ -16,14 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::client::{Greeted, Greeting, Refusal, RefusalCode, Reply, Request};
-use proto::frame::VERSION;
 use proto::ids::JobId;
 use proto::model::job::JobRow;
 use proto::model::owner::Role;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use transport::control::{CloseCode, ConnectionFailure, DialError, StreamError, split_socket};
+use transport::control::{CloseCode, ConnectionFailure, DialError, StreamError, split_socket, spoken};
 use transport::identity::HandshakeProblem;
 
 use crate::exit::{self, Exit};
@@ -238,7 +237,7 @@ impl Client {
 
     async fn greet(at: String, mut line: Line) -> Result<Self, ClientError> {
         // A head that refuses closes at once; its answer tells more than the failed write.
-        let sent = line.send(&Greeting { version: VERSION }).await;
+        let sent = line.send(&Greeting { version: spoken() }).await;
         let greeted = line.recv::<Greeted>().await;
         line.end_request();
         match greeted {

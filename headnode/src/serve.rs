@@ -21,7 +21,7 @@ use scheduler::{Answer, Cluster, Input};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use transport::control::CloseCode;
+use transport::control::{CloseCode, spoken};
 
 use crate::authority::ClusterAuthority;
 use crate::clock::Clock;
@@ -134,6 +134,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let view = Arc::new(View::new(replica, Arc::clone(&store)));
     let links = Arc::new(Links::default());
     let welcome = Welcome {
+        version: spoken(),
         cluster: config.cluster.clone(),
         timing: config.settings.timing,
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tests::{init, show};
+use tests::{init, probe, show};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         ["--all"] | ["--all", "--full"] => show::run_all(),
         [init::HOLD] => init::hold(),
         [init::HOST, name, folder, programs] => init::host(name, folder, programs),
+        [probe::PROBE, words @ ..] => probe::run(words),
         ["--soak", "sim"] => show::soak(),
         [name, words @ ..] => show::run_one(name, words),
     }

@@ -1,6 +1,7 @@
 //! The client against a head node of a few lines: greeting, refusals, waiting, and what a broken line says.
 
 use proto::client::RefusalCode;
+use proto::frame::VERSION;
 use proto::ids::{Sequence, SubmissionId, TaskNumber};
 use proto::model::job::{JobOutcome, JobSpec, JobState, TaskCounts};
 use proto::model::owner::Owner;

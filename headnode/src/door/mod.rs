@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
+use transport::control::{FrameReader, FrameWriter, StreamError, split_socket, spoken};
 
 use crate::clock::Clock;
 use crate::join::Tokens;
@@ -253,7 +253,7 @@ impl Door {
         let fits = VERSION.accepts(greeting.version);
         let greeted = if fits {
             Greeted::Welcome {
-                version: VERSION,
+                version: spoken(),
                 cluster: self.head.cluster.clone(),
                 user: who.owner.name.clone(),
                 role: who.role,

@@ -14,7 +14,9 @@ mod long_absence;
 mod lost_node;
 mod mpich5;
 mod prep_release_manager;
+mod privilege;
 mod revoke;
+mod rolling_upgrade;
 mod schedule;
 mod sim;
 mod sweep;
@@ -139,6 +141,16 @@ const SHOWS: &[Show] = &[
         name: "lost-node",
         about: "a node of a gang is lost: the gang ends whole and runs again, nothing twice",
         run: Run::Plain(lost_node::run),
+    },
+    Show {
+        name: "privilege",
+        about: "what a task may do beyond its user's rights, tried as another user's task: nothing",
+        run: Run::Plain(privilege::run),
+    },
+    Show {
+        name: "rolling-upgrade",
+        about: "head node, agents and a spawner become a newer release one by one while tasks run",
+        run: Run::Plain(rolling_upgrade::run),
     },
     Show {
         name: "sim",
