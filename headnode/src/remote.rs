@@ -15,7 +15,7 @@ use proto::model::owner::Caller;
 use tokio::time::timeout;
 use transport::control::{CloseCode, Connection, StreamReader, StreamWriter};
 
-use crate::door::{Door, Places};
+use crate::door::{Door, Places, RETRY_AFTER};
 use crate::knock::HEARD;
 use crate::view::View;
 
@@ -221,5 +221,6 @@ fn too_many(who: &Caller) -> Refusal {
             who.owner.name
         ),
         remedy: "end some, or try again later".to_owned(),
+        retry_after: Some(RETRY_AFTER),
     }
 }

@@ -377,6 +377,7 @@ fn unreadable(error: &StoreError) -> Refusal {
         code: RefusalCode::Busy,
         what: format!("the head node cannot read its store: {error}"),
         remedy: "see the head node's log".to_owned(),
+        retry_after: None,
     }
 }
 

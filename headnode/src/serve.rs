@@ -71,6 +71,7 @@ impl Requests {
             code: RefusalCode::Busy,
             what: "the head node is ending; whether the request was carried out is not known".to_owned(),
             remedy: "try again when it is back".to_owned(),
+            retry_after: None,
         };
         let (slot, answer) = oneshot::channel();
         let slot = Slot(slot);

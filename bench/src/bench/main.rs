@@ -6,6 +6,7 @@
 mod figure;
 mod links;
 mod local;
+mod overload;
 mod placement;
 mod spawn;
 mod store;
@@ -23,7 +24,7 @@ use figure::{Figure, Report};
 #[derive(Debug, Parser)]
 #[command(name = "./dev bench")]
 struct Flags {
-    /// Only these: store, spawn, links, submit, placement
+    /// Only these: store, spawn, links, submit, overload, placement
     names: Vec<String>,
     /// Also write the figures, with facts of the machine, to this file
     #[arg(long, value_name = "FILE")]
@@ -41,6 +42,7 @@ const MEASURES: &[(&str, Measure)] = &[
     ("spawn", spawn::run),
     ("links", links::run),
     ("submit", submit::run),
+    ("overload", overload::run),
     ("placement", placement::run),
 ];
 

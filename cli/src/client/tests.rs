@@ -84,6 +84,7 @@ async fn asks_waits_and_is_refused() {
                 code: RefusalCode::NotFound,
                 what: "there is no job 9".to_owned(),
                 remedy: "see 'job list'".to_owned(),
+                retry_after: None,
             })],
             _ => vec![Reply::Done {
                 sequence: Sequence(1),

@@ -25,6 +25,9 @@ const MAX_LOOKED_AT: usize = 200_000;
 /// How many tasks one answer counts at most: meanwhile nothing new can be seen.
 const MAX_COUNTED: usize = 25_000;
 
+/// How many rows one look at the cluster takes.
+const SLICE: usize = 256;
+
 /// What jobs and tasks may be, in HPC Pack's words, and `All`.
 const STATES: [&str; 13] = [
     "All",
@@ -79,25 +82,37 @@ impl View {
                 .jobs_down(Some(newest), as_seen)
                 .map_err(|error| unreadable(&error))?;
         } else {
-            let cluster = self.cluster();
-            let mut live: Vec<&JobRow> = cluster.jobs().collect();
-            live.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
-            for job in live {
-                if !take(job) {
-                    break;
-                }
-            }
+            self.live_jobs_down(&mut take);
         }
         let whys = self.whys(&jobs, now);
         Ok(Reply::Jobs { jobs, more, whys })
     }
 
+    /// Gives the live jobs, newest first, until `take` wants no more. A few at a time: what happened must not wait to be seen
+    /// until a long list was read. A job that ends or changes between two is told as it was when it was reached.
+    fn live_jobs_down(&self, take: &mut dyn FnMut(&JobRow) -> bool) {
+        let mut before = self.cluster().next_job();
+        loop {
+            let cluster = self.cluster();
+            let mut slice = cluster.jobs_down(before).take(SLICE).peekable();
+            if slice.peek().is_none() {
+                return;
+            }
+            for job in slice {
+                before = job.id;
+                if !take(job) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Why the first of these jobs wait that do.
     fn whys(&self, jobs: &[JobRow], now: Now) -> Vec<Why> {
-        let cluster = self.cluster();
         let waiting = jobs.iter().filter(|job| job.counts.queued > 0 && !job.state.is_ended());
         waiting
-            .filter_map(|job| scheduler::explain(&cluster, job.id, now))
+            // Each anew, for the same reason.
+            .filter_map(|job| scheduler::explain(&self.cluster(), job.id, now))
             .take(MAX_LISTED_WHYS)
             .collect()
     }
@@ -176,6 +191,7 @@ impl View {
                 code: RefusalCode::Invalid,
                 what: format!("the tasks of job {id} cannot be listed from task {other} on, which is another job's"),
                 remedy: format!("give a task of job {id}"),
+                retry_after: None,
             });
         }
         self.job(caller, id).map(drop)
