@@ -1,6 +1,6 @@
 //! What 500 clients that watch and list cost somebody who submits: the same submissions alone and beside them, alternately.
 //!
-//! Each of the 500 has a connection of its own, follows a job that waits, and lists a screenful of jobs once a second. They
+//! Each of the 500 has a connection of its own, follows a job that waits, and lists a screenful of jobs every two seconds. They
 //! run in this process on a thread of their own, so their own processor time counts as well.
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::local::LocalCluster;
 /// Clients that watch and list.
 const WATCHERS: u64 = 500;
 
-/// Between two lists of one of them.
-const LIST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two lists of one of them, as with watch(1).
+const LIST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Jobs of one list: what a terminal shows.
 const SCREENFUL: u32 = 40;

@@ -110,9 +110,10 @@ impl View {
     /// Why the first of these jobs wait that do.
     fn whys(&self, jobs: &[JobRow], now: Now) -> Vec<Why> {
         let waiting = jobs.iter().filter(|job| job.counts.queued > 0 && !job.state.is_ended());
+        let list = self.reasons.list(now.monotonic);
         waiting
-            // Each anew, for the same reason.
-            .filter_map(|job| scheduler::explain(&self.cluster(), job.id, now))
+            // Each with a look of its own at the cluster, for the same reason.
+            .filter_map(|job| list.reason(job.id, || scheduler::explain(&self.cluster(), job.id, now)))
             .take(MAX_LISTED_WHYS)
             .collect()
     }
@@ -205,18 +206,37 @@ impl View {
         wanted: Wanted,
         take: &mut dyn FnMut(&TaskRow) -> bool,
     ) -> Result<(), Refusal> {
+        let mut after = after;
+        loop {
+            let (mut looked_at, mut last, mut goes_on) = (0, after, true);
+            let mut take_some = |task: &TaskRow| {
+                (looked_at, last) = (looked_at + 1, Some(task.id));
+                goes_on = take(task);
+                goes_on && looked_at < SLICE
+            };
+            let mut walk = Walk {
+                store: self.store.as_ref(),
+                wanted,
+                take: &mut take_some,
+            };
+            let walked = {
+                let cluster = self.cluster();
+                cluster.job(id).map(|_| walk.live(&cluster, id, after))
+            };
+            let Some(walked) = walked else { break };
+            walked.map_err(|error| unreadable(&error))?;
+            if !goes_on || looked_at < SLICE {
+                return Ok(());
+            }
+            after = last;
+        }
+        // It is over, or was when the next part of it was looked for.
         let mut walk = Walk {
             store: self.store.as_ref(),
             wanted,
             take,
         };
-        let walked = {
-            let cluster = self.cluster();
-            cluster.job(id).map(|_| walk.live(&cluster, id, after))
-        };
-        walked
-            .unwrap_or_else(|| walk.stored(id, after))
-            .map_err(|error| unreadable(&error))
+        walk.stored(id, after).map_err(|error| unreadable(&error))
     }
 
     /// The same with arrays as one row each, and a way to ask which of its elements failed first.
@@ -271,29 +291,32 @@ impl View {
         after: Option<TaskId>,
         take: &mut dyn FnMut(&TaskRow) -> bool,
     ) -> Result<(), Refusal> {
-        // Copied, because what is done with a row may read the cluster once more.
-        let live: Option<Vec<TaskRow>> = {
-            let cluster = self.cluster();
-            cluster.job(id).map(|_| {
-                let rows: Box<dyn Iterator<Item = &TaskRow>> = match after {
-                    Some(after) => Box::new(cluster.tasks_after(id, after)),
-                    None => Box::new(cluster.tasks_of(id).chain(cluster.errands_of(id))),
-                };
-                let is_line = |row: &&TaskRow| row.id.step.is_none() || !is_element(&cluster, row.id);
-                rows.filter(is_line).take(MAX_COUNTED + 1).cloned().collect()
-            })
-        };
-        match live {
-            Some(rows) => {
-                // Whether all were taken, the one who takes knows.
-                let _ = rows.iter().all(take);
-                Ok(())
+        let mut after = after;
+        while let Some((rows, last)) = self.live_rows(id, after) {
+            if last.is_none() || !rows.iter().all(&mut *take) {
+                return Ok(());
             }
-            None => self
-                .store
-                .tasks_up(id, after, &mut |task| take(&task))
-                .map_err(|error| unreadable(&error)),
+            after = last;
         }
+        self.store
+            .tasks_up(id, after, &mut |task| take(&task))
+            .map_err(|error| unreadable(&error))
+    }
+
+    /// Some rows of a live job behind that one, and the last that was looked at, if any. Copied, because what is done with a
+    /// row may read the cluster once more.
+    fn live_rows(&self, id: JobId, after: Option<TaskId>) -> Option<(Vec<TaskRow>, Option<TaskId>)> {
+        let cluster = self.cluster();
+        cluster.job(id)?;
+        let rows: Box<dyn Iterator<Item = &TaskRow>> = match after {
+            Some(after) => Box::new(cluster.tasks_after(id, after)),
+            None => Box::new(cluster.tasks_of(id).chain(cluster.errands_of(id))),
+        };
+        let mut last = None;
+        let is_line = |row: &&TaskRow| row.id.step.is_none() || !is_element(&cluster, row.id);
+        let some = rows.take(SLICE).inspect(|row| last = Some(row.id));
+        let lines = some.filter(is_line).cloned().collect();
+        Some((lines, last))
     }
 
     fn is_array(&self, id: TaskId) -> bool {

@@ -8,6 +8,7 @@ mod floor;
 mod jobs;
 mod keys;
 mod people;
+mod reasons;
 mod ring;
 mod schedules;
 mod stages;
@@ -34,6 +35,7 @@ pub use ring::{News, Page};
 pub use stages::{JobStages, Stage, TaskStage};
 pub use watchers::JobWatch;
 
+use reasons::Reasons;
 use ring::{About, Ring};
 use watchers::{Watchers, Woken};
 
@@ -49,6 +51,7 @@ pub struct View {
     store: Arc<dyn Store>,
     changed: watch::Sender<Sequence>,
     watchers: Arc<Watchers>,
+    reasons: Reasons,
 }
 
 impl std::fmt::Debug for View {
@@ -70,6 +73,7 @@ impl View {
             store,
             changed,
             watchers: Arc::default(),
+            reasons: Reasons::default(),
         }
     }
 

@@ -321,6 +321,25 @@ fn nothing_is_kept_of_jobs_that_nobody_watches() {
 }
 
 #[test]
+fn tasks_that_are_read_in_parts_are_whole_and_in_order() {
+    let mut reader = Reader::new();
+    let mut sweep = task();
+    sweep.sweep = Sweep::new(1, 600, 1).ok();
+    let mut tasks = vec![task(); 300];
+    tasks.push(sweep);
+    tasks.extend(vec![task(); 300]);
+    reader.job(1, 1000, JobSpec::default(), tasks);
+    let seen = reader.tasks(1, None, &[]);
+    assert_eq!(seen.len(), 1200);
+    assert_eq!((seen[299].as_str(), seen[300].as_str()), ("1.300", "1.301.1"));
+    assert_eq!((seen[899].as_str(), seen[900].as_str()), ("1.301.600", "1.302"));
+    assert_eq!(seen[1199], "1.601");
+    let lines = reader.lines(1, None);
+    assert_eq!(lines.len(), 601);
+    assert_eq!((lines[300].1, lines[600].0.as_str()), (600, "1.601"));
+}
+
+#[test]
 fn a_list_that_is_read_in_parts_is_whole_and_in_order() {
     let mut reader = Reader::new();
     for number in 1..=700 {
