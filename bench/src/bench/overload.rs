@@ -125,21 +125,22 @@ impl Crowd {
             let (over, lists, there) = (Arc::clone(&over), Arc::clone(&lists), Arc::clone(&there));
             let (socket, jobs) = (cluster.socket(), jobs.to_vec());
             std::thread::spawn(move || {
-                let runtime = runtime()?;
-                for number in 0..WATCHERS {
-                    let job = *jobs.get(usize::try_from(number)? % jobs.len()).context("a job")?;
-                    let (socket, lists, there) = (socket.clone(), Arc::clone(&lists), Arc::clone(&there));
-                    runtime.spawn(async move {
-                        // One that fails does not count, which is seen at the end.
-                        let _ = watch_and_list(&socket, job, &lists, &there).await;
-                    });
-                }
-                runtime.block_on(async {
+                runtime()?.block_on(async {
+                    for number in 0..WATCHERS {
+                        let job = *jobs.get(usize::try_from(number)? % jobs.len()).context("a job")?;
+                        // One after the other: one account may not knock with all of them at once.
+                        let clients = (Client::connect(&socket).await?, Client::connect(&socket).await?);
+                        let (lists, there) = (Arc::clone(&lists), Arc::clone(&there));
+                        tokio::spawn(async move {
+                            // One that fails does not count, which is seen at the start and at the end.
+                            let _ = watch_and_list(clients, job, &lists, &there).await;
+                        });
+                    }
                     while !over.load(Ordering::Relaxed) {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                });
-                anyhow::Ok(())
+                    anyhow::Ok(())
+                })
             })
         };
         let start = Instant::now();
@@ -168,13 +169,11 @@ impl Crowd {
 
 /// On one connection one thing goes on at a time, so each client has two, as somebody with two terminals.
 async fn watch_and_list(
-    socket: &std::path::Path,
+    (mut lister, mut watcher): (Client, Client),
     job: JobId,
     lists: &AtomicU64,
     there: &AtomicU64,
 ) -> anyhow::Result<()> {
-    let mut lister = Client::connect(socket).await?;
-    let mut watcher = Client::connect(socket).await?;
     watcher.open(&Request::WaitJob { job }).await?;
     watcher.next().await?;
     let filter = JobFilter {

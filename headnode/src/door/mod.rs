@@ -160,7 +160,11 @@ impl Door {
         let peer = stream.peer_cred()?;
         // Whoever opens connections and says nothing must not use up the descriptors of all.
         let Some(knocking) = self.bounds.knocking.take(peer.uid(), Role::User) else {
-            bail!("the account {} knocks too often at once", peer.uid())
+            let what = format!("too many of the account {} knock at once", peer.uid());
+            let (mut to, _) = split_socket(stream);
+            // It fits into the socket, whether somebody reads it or not.
+            let refusal = Greeted::Refused(refusal::busy(what));
+            return Ok(timeout(Duration::ZERO, to.send(&refusal)).await??);
         };
         let local = Local::of(&peer).await;
         let (mut to, mut from) = split_socket(stream);
