@@ -9,29 +9,31 @@
 //!
 //! One thing after the other. On QUIC each request has a stream of its own, so a stream that the caller leaves is ended by
 //! the next request; on the socket the connection is of no more use after that. After an error other than
-//! [`ClientError::Refused`] it is not either. Nothing is repeated here: whether that is safe depends on the request.
+//! [`ClientError::Refused`] it is not either. Repeated here is only what the head node refused for want of room, with a word
+//! when to come again; whether anything else can be repeated depends on the request.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::client::{Greeted, Greeting, Refusal, RefusalCode, Reply, Request};
-use proto::frame::VERSION;
 use proto::ids::JobId;
 use proto::model::job::JobRow;
 use proto::model::owner::Role;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use transport::control::{CloseCode, ConnectionFailure, DialError, StreamError, split_socket};
+use transport::control::{CloseCode, ConnectionFailure, DialError, StreamError, split_socket, spoken};
 use transport::identity::HandshakeProblem;
 
 use crate::exit::{self, Exit};
 use crate::login::LoginError;
 use crate::place::{NODE_FOLDER, Target};
 use line::Line;
+use patience::Patience;
 
 pub(crate) mod line;
+mod patience;
 
 /// How long the head node may take to greet. It does so without looking at its queue.
 const GREETING_DEADLINE: Duration = Duration::from_secs(10);
@@ -163,6 +165,7 @@ impl ClientError {
                 code: RefusalCode::Forbidden,
                 what: reason,
                 remedy: String::new(),
+                retry_after: None,
             }),
             source => Self::Lost {
                 at,
@@ -210,6 +213,17 @@ impl Client {
     /// When nobody answers there, we may not ask, or the versions do not fit.
     pub async fn connect(target: impl Into<Target>) -> Result<Self, ClientError> {
         let target = target.into();
+        let mut patience = Patience::new();
+        loop {
+            let connected = Self::connect_once(target.clone()).await;
+            match connected.as_ref().err().and_then(|error| patience.pause(error)) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return connected,
+            }
+        }
+    }
+
+    async fn connect_once(target: Target) -> Result<Self, ClientError> {
         let at = target.to_string();
         let greeted = async {
             let (line, renewal) = match target {
@@ -238,7 +252,7 @@ impl Client {
 
     async fn greet(at: String, mut line: Line) -> Result<Self, ClientError> {
         // A head that refuses closes at once; its answer tells more than the failed write.
-        let sent = line.send(&Greeting { version: VERSION }).await;
+        let sent = line.send(&Greeting { version: spoken() }).await;
         let greeted = line.recv::<Greeted>().await;
         line.end_request();
         match greeted {
@@ -267,11 +281,17 @@ impl Client {
     /// # Errors
     /// A refusal is an error; see [`ClientError`].
     pub async fn request(&mut self, request: Request) -> Result<Reply, ClientError> {
-        self.line.drop_streams();
-        self.send(&request).await?;
-        let reply = self.answer().await;
-        self.line.end_request();
-        reply
+        let mut patience = Patience::new();
+        loop {
+            self.line.drop_streams();
+            self.send(&request).await?;
+            let reply = self.answer().await;
+            self.line.end_request();
+            match reply.as_ref().err().and_then(|error| patience.pause(error)) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return reply,
+            }
+        }
     }
 
     /// Asks for something that is told as it comes; [`Client::next`] gives each answer.

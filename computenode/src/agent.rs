@@ -29,7 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use transport::control::FrameWriter;
+use transport::control::{FrameWriter, spoken};
 
 use crate::account::{Account, AccountError, Accounts};
 use crate::attempts::{Attempts, Stage};
@@ -475,7 +475,7 @@ impl Agent {
                     return line.close("no spawner yet");
                 };
                 let hello = Hello {
-                    version: VERSION,
+                    version: spoken(),
                     name: self.facts.name.clone(),
                     boot,
                     inventory: self.inventory.clone(),

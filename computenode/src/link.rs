@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use proto::control::{HeadMessage, Join, JoinReply, Knock, NodeMessage};
-use proto::frame::VERSION;
 use proto::ids::{GroupName, NodeId, PoolName};
 use proto::units::{Millis, Timestamp};
 use tokio::sync::mpsc;
-use transport::control::{Backoff, CloseCode, Connection, DialError, Dialer, Settings, StreamReader, StreamWriter};
+use transport::control::{
+    Backoff, CloseCode, Connection, DialError, Dialer, Settings, StreamReader, StreamWriter, later_message, spoken,
+};
 use transport::identity::{Alpn, ClientTls, HEAD_SERVER_NAME, Identity, IdentityError, JoinToken, KeyPair, Trust};
 use transport::wall;
 
@@ -198,7 +199,7 @@ impl Link {
         let key = KeyPair::generate()?;
         let request = key.certificate_request()?.to_vec();
         let join = Join {
-            version: VERSION,
+            version: spoken(),
             secret: token.secret.to_hex(),
             name: self.config.name.clone(),
             request,
@@ -451,12 +452,18 @@ async fn carry_all<W: From<Brought>>(
 }
 
 async fn speak(mut to: StreamWriter, mut waiting: mpsc::Receiver<NodeMessage>) -> anyhow::Error {
-    let mut batch = Vec::new();
+    let (mut batch, mut unsaid) = (Vec::new(), later_message());
     while waiting.recv_many(&mut batch, MESSAGES_AHEAD).await > 0 {
         if let Err(error) = to.send_all(&batch).await {
             return error.into();
         }
         batch.clear();
+        // The hello came first.
+        if let Some(later) = unsaid.take()
+            && let Err(error) = to.send(&later).await
+        {
+            return error.into();
+        }
     }
     anyhow::anyhow!("the agent ended the connection")
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use proto::control::NodeMessage;
-use proto::frame::VERSION;
+use transport::control::spoken;
 use transport::identity::{
     Alpn, CLOCK_SKEW, CertificateDer, ClientTls, Identity, IdentityError, Subject, Trust, Validity, subject_of,
     validity_of,
@@ -62,7 +62,7 @@ impl Credential {
     pub(crate) fn request(&self) -> Result<NodeMessage, IdentityError> {
         let request = self.identity().key().certificate_request()?.to_vec();
         Ok(NodeMessage::Renew {
-            version: VERSION,
+            version: spoken(),
             request,
         })
     }

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
+use transport::control::{FrameReader, FrameWriter, StreamError, later_message, split_socket, spoken};
 
 use crate::commands::own_program;
 use crate::directory::NodeDirectory;
@@ -163,8 +163,12 @@ enum Greeted {
 /// Fails only for what another try would meet again.
 async fn greet(stream: UnixStream) -> anyhow::Result<Greeted> {
     let (mut to, mut from) = split_socket(stream);
-    if let Err(error) = to.send(&ToSpawner::Hello { version: VERSION }).await {
+    if let Err(error) = to.send(&ToSpawner::Hello { version: spoken() }).await {
         return Ok(Greeted::Gone(error.to_string()));
+    }
+    if let Some(later) = later_message() {
+        // When it is gone the list does not come either.
+        let _ = to.send(&later).await;
     }
     let mut known_boot = None;
     let mut held = Vec::new();

@@ -111,6 +111,7 @@ impl Joins {
             code: RefusalCode::Invalid,
             what,
             remedy: "update the node".to_owned(),
+            retry_after: None,
         };
         let key = self
             .authority

@@ -53,6 +53,7 @@ impl Credentials {
             code: RefusalCode::Busy,
             what: format!("no log-in token can be made: {error}"),
             remedy: "try again".to_owned(),
+            retry_after: None,
         })?;
         let token = LoginToken {
             hash: TokenHash::of(&made.secret).to_string(),
@@ -172,6 +173,7 @@ fn refused(what: impl Into<String>, remedy: &str) -> Refusal {
         code: RefusalCode::Invalid,
         what: what.into(),
         remedy: remedy.to_owned(),
+        retry_after: None,
     }
 }
 

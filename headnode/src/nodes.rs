@@ -16,7 +16,7 @@ use proto::control::{HeadMessage, NodeMessage};
 use proto::frame::VERSION;
 use proto::ids::{BootId, KeyHash, NodeId};
 use tokio::sync::mpsc;
-use transport::control::{CloseCode, Connection, Listener, Pending, StreamReader, StreamWriter};
+use transport::control::{CloseCode, Connection, Listener, Pending, StreamReader, StreamWriter, later_message};
 use transport::identity::Subject;
 
 use crate::authority::ClusterAuthority;
@@ -287,7 +287,7 @@ impl Nodes {
             }
         };
         let boot = hello.boot;
-        tracing::info!(%node, name = %hello.name, remote = %connection.remote_address(), "node connected");
+        tracing::info!(%node, name = %hello.name, %version, remote = %connection.remote_address(), "node connected");
 
         let (messages, mut waiting) = mpsc::channel(MESSAGES_AHEAD);
         let link = self.links.attach(node, connection.clone(), messages);
@@ -295,7 +295,7 @@ impl Nodes {
         self.arrivals.send(arrival).await?;
         let authority = &self.authority;
         let send = async {
-            let (mut batch, mut ends) = (Vec::new(), None);
+            let (mut batch, mut ends, mut unsaid) = (Vec::new(), None, later_message());
             while waiting.recv_many(&mut batch, MESSAGES_AHEAD).await > 0 {
                 for message in &mut batch {
                     authority.fill_in(message);
@@ -303,6 +303,10 @@ impl Nodes {
                 }
                 to.send_all(&batch).await?;
                 batch.clear();
+                // The welcome came first.
+                if let Some(later) = unsaid.take() {
+                    to.send(&later).await?;
+                }
                 if let Some(reason) = ends {
                     return end(&connection, &mut to, reason).await;
                 }
@@ -364,7 +368,9 @@ impl Nodes {
                     self.links.send(node, Some(link), answer);
                     continue;
                 }
-                NodeMessage::Hello(_) | NodeMessage::Unknown => bail!("a message that does not belong here"),
+                // Of a later release, which asks for nothing that its hello did not lead to.
+                NodeMessage::Unknown => continue,
+                NodeMessage::Hello(_) => bail!("a message that does not belong here"),
             };
             self.arrivals.send(arrival).await?;
         }

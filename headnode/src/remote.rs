@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use transport::control::{CloseCode, Connection, StreamReader, StreamWriter};
 use transport::wall;
 
-use crate::door::{Door, Places};
+use crate::door::{Door, Places, RETRY_AFTER};
 use crate::knock::HEARD;
 use crate::view::View;
 
@@ -222,5 +222,6 @@ fn too_many(who: &Caller) -> Refusal {
             who.owner.name
         ),
         remedy: "end some, or try again later".to_owned(),
+        retry_after: Some(RETRY_AFTER),
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use proto::client::{Refusal, RefusalCode};
 use proto::control::{HeadMessage, Hello, MAX_ORDERS, Order, Report, Timing};
 use proto::event::Event;
+use proto::frame::Version;
 use proto::ids::{BootId, KeyHash, NodeId, Sequence};
 use proto::model::job::MAX_PARENTS;
 use proto::stored::Change;
@@ -138,6 +139,8 @@ pub struct Flight<S> {
 /// What nodes are told at their hello.
 #[derive(Debug, Clone)]
 pub struct Welcome {
+    /// What this head node speaks.
+    pub version: Version,
     /// The cluster's name.
     pub cluster: String,
     /// The clocks.
@@ -281,7 +284,7 @@ impl<S> Work<'_, S> {
         }
         self.cluster.heard(node, self.now.monotonic);
         // Orders leave at the end of the round, so the welcome goes first.
-        let (version, cluster, timing) = (proto::frame::VERSION, welcome.cluster.clone(), welcome.timing);
+        let (version, cluster, timing) = (welcome.version, welcome.cluster.clone(), welcome.timing);
         self.answer_node(
             node,
             link,
@@ -386,6 +389,7 @@ fn unreadable(error: &StoreError) -> Refusal {
         code: RefusalCode::Busy,
         what: format!("the head node cannot read its store: {error}"),
         remedy: "see the head node's log".to_owned(),
+        retry_after: None,
     }
 }
 

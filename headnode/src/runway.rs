@@ -186,6 +186,8 @@ fn in_shortage<S>(
                 code: RefusalCode::Busy,
                 what: shortage.0.clone(),
                 remedy: "then try again".to_owned(),
+                // Somebody has to make room; waiting alone does not help.
+                retry_after: None,
             }),
             sequence: cluster.sequence(),
         }),

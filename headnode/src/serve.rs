@@ -22,7 +22,7 @@ use scheduler::{Answer, Cluster, Input};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use transport::control::CloseCode;
+use transport::control::{CloseCode, spoken};
 
 use crate::authority::ClusterAuthority;
 use crate::clock::Clock;
@@ -72,6 +72,7 @@ impl Requests {
             code: RefusalCode::Busy,
             what: "the head node is ending; whether the request was carried out is not known".to_owned(),
             remedy: "try again when it is back".to_owned(),
+            retry_after: None,
         };
         let (slot, answer) = oneshot::channel();
         let slot = Slot(slot);
@@ -134,6 +135,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let view = Arc::new(View::new(replica, Arc::clone(&store)));
     let links = Arc::new(Links::default());
     let welcome = Welcome {
+        version: spoken(),
         cluster: config.cluster.clone(),
         timing: config.settings.timing,
     };

@@ -851,6 +851,10 @@ pub struct Refusal {
     /// What to do or type next; may be empty.
     #[serde(default)]
     pub remedy: String,
+    /// When the same request may be tried again as it is: said where only the moment was wrong. Others may have been told
+    /// the same, so a program adds some of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Millis>,
 }
 
 impl std::fmt::Display for Refusal {

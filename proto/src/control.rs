@@ -16,7 +16,7 @@
 //! A peer that has no certificate yet may open one stream and say one [`Knock`]: a node joins, a user logs in.
 //! A node whose certificate has expired may say [`NodeMessage::Renew`] in place of the hello, and nothing else.
 //! The head opens further streams to the node, each with one [`NodeRequest`]; what follows on it is said there.
-//! Unknown messages are skipped by nodes and answered by closing the connection by the head.
+//! Unknown messages are skipped by both: releases of one major version work together, whichever is the later one.
 
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};

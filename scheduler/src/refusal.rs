@@ -33,6 +33,7 @@ pub fn unknown<'a>(kind: &str, asked: &str, names: impl Iterator<Item = &'a str>
         code: RefusalCode::NotFound,
         what: format!("there is no {kind} '{asked}'"),
         remedy: hints.join("; ").replace("?;", "?"),
+        retry_after: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn invalid(what: impl Into<String>, remedy: impl Into<String>) -> Ref
         code: RefusalCode::Invalid,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 
@@ -49,6 +51,7 @@ pub(crate) fn wrong_state(what: impl Into<String>, remedy: impl Into<String>) ->
         code: RefusalCode::WrongState,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 
@@ -57,6 +60,7 @@ pub(crate) fn forbidden(what: impl Into<String>, remedy: impl Into<String>) -> R
         code: RefusalCode::Forbidden,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 
@@ -65,6 +69,7 @@ pub(crate) fn not_found(what: impl Into<String>, remedy: impl Into<String>) -> R
         code: RefusalCode::NotFound,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 
@@ -73,6 +78,7 @@ pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) ->
         code: RefusalCode::Unsupported,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 
@@ -81,6 +87,7 @@ pub(crate) fn busy(what: impl Into<String>, remedy: impl Into<String>) -> Refusa
         code: RefusalCode::Busy,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod hosts;
 pub mod init;
+pub mod probe;
 pub mod show;
 pub mod sim;
 pub mod site;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tests::torture::{client, task};
-use tests::{init, show};
+use tests::{init, probe, show};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         [init::HOST, name, folder, programs] => init::host(name, folder, programs),
         [client::CLIENT, words @ ..] => client::run(words),
         [task::TASK | task::RANK | task::LITTER, ..] => task::run(&words),
+        [probe::PROBE, words @ ..] => probe::run(words),
         ["--soak", "sim"] => show::soak(),
         ["--soak", "torture", words @ ..] => show::soak_torture(words),
         [name, words @ ..] => show::run_one(name, words),

@@ -8,6 +8,7 @@ mod bare_head;
 mod figure;
 mod links;
 mod local;
+mod overload;
 mod placement;
 mod store;
 mod submit;
@@ -66,6 +67,7 @@ const MEASURES: &[(&str, When, Measure)] = &[
     ("submit.kept", When::Always, submit::kept),
     ("submit.array", When::Always, submit::large_array),
     ("submit.process", When::Always, submit::typed),
+    ("overload", When::Always, overload::run),
     ("placement", When::Always, placement::run),
 ];
 

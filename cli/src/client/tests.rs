@@ -1,6 +1,7 @@
 //! The client against a head node of a few lines: greeting, refusals, waiting, and what a broken line says.
 
 use proto::client::RefusalCode;
+use proto::frame::VERSION;
 use proto::ids::{Sequence, SubmissionId, TaskNumber};
 use proto::model::job::{JobOutcome, JobSpec, JobState, TaskCounts};
 use proto::model::owner::Owner;
@@ -83,6 +84,7 @@ async fn asks_waits_and_is_refused() {
                 code: RefusalCode::NotFound,
                 what: "there is no job 9".to_owned(),
                 remedy: "see 'job list'".to_owned(),
+                retry_after: None,
             })],
             _ => vec![Reply::Done {
                 sequence: Sequence(1),

@@ -183,6 +183,7 @@ fn not_found() -> Vec<Reply> {
         code: RefusalCode::NotFound,
         what: "there is no such job".to_owned(),
         remedy: String::new(),
+        retry_after: None,
     })]
 }
 

@@ -152,6 +152,7 @@ impl Head {
                 code: RefusalCode::Forbidden,
                 what: "no".to_owned(),
                 remedy: String::new(),
+                retry_after: None,
             })],
             _ => vec![done],
         }

@@ -147,7 +147,7 @@ impl Keeper {
     /// An agent said hello: it gets everything; what waits for an older one is superseded.
     pub(super) fn attach(&mut self, generation: u64) {
         let mut outgoing = VecDeque::from([FromSpawner::Welcome {
-            version: proto::frame::VERSION,
+            version: transport::control::spoken(),
             boot: self.boot,
         }]);
         outgoing.extend(self.attempts.iter().map(|(attempt, held)| FromSpawner::Held {

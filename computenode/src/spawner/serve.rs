@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::frame::{self, FrameError, VERSION};
+use serde::Serialize;
+use transport::control::{encode, later_message, spoken};
 
 use crate::spawner::message::{FromSpawner, ToSpawner};
 use crate::spawner::threads::Shared;
@@ -89,7 +91,7 @@ impl Connection {
                 write(
                     &stream,
                     &[FromSpawner::Welcome {
-                        version: VERSION,
+                        version: spoken(),
                         boot: shared.lock().boot(),
                     }],
                 )?;
@@ -111,8 +113,13 @@ impl Connection {
         let (stream, shared, generation) = (self.stream.try_clone()?, Arc::clone(&self.shared), self.generation);
         let name = |what: &str| std::thread::Builder::new().name(format!("agent-{what}"));
         name("writer").spawn(move || {
+            let mut unsaid = later_message();
             while let Some(news) = shared.wait_for_news(generation) {
-                if let Err(error) = write(&stream, &news) {
+                let told = write(&stream, &news).and_then(|()| match unsaid.take() {
+                    Some(later) => write(&stream, &[later]),
+                    None => Ok(()),
+                });
+                if let Err(error) = told {
                     tracing::warn!("the agent does not take its news: {error:#}");
                     break;
                 }
@@ -137,10 +144,10 @@ impl Connection {
     }
 }
 
-fn write(mut stream: &UnixStream, messages: &[FromSpawner]) -> anyhow::Result<()> {
+fn write<T: Serialize>(mut stream: &UnixStream, messages: &[T]) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     for message in messages {
-        frame::encode(message, &mut bytes)?;
+        encode(message, &mut bytes)?;
     }
     Ok(stream.write_all(&bytes)?)
 }

@@ -27,12 +27,38 @@ pub(super) struct Starter {
     // 16-byte elements give the alignment that the calling conventions ask of a stack.
     stack: Box<[u128]>,
     null: OwnedFd,
+    own: Own,
 }
+
+/// What the spawner has of the system that a task is not to inherit.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    /// The hard limit of core files, which a task may ask for; the soft one it gets is zero, as at a login.
+    hard_core: u64,
+    /// Whether the kernel was told to spare the spawner when memory runs out.
+    spared: bool,
+}
+
+impl Own {
+    fn read() -> std::io::Result<Self> {
+        let (_, hard_core) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE)?;
+        // Where there is no such file nothing is spared.
+        let score = std::fs::read_to_string(OOM_SCORE_PATH).unwrap_or_default();
+        Ok(Self {
+            hard_core,
+            spared: score.trim().parse::<i32>().is_ok_and(|score| score < 0),
+        })
+    }
+}
+
+const OOM_SCORE_PATH: &str = "/proc/self/oom_score_adj";
+const OOM_SCORE_FILE: &CStr = c"/proc/self/oom_score_adj";
 
 /// The child's side of the shared memory.
 struct Shared<'a> {
     plan: &'a Plan,
     null: c_int,
+    own: Own,
     parent: c_long,
     step: AtomicI32,
     errno: AtomicI32,
@@ -46,6 +72,7 @@ impl Starter {
         Ok(Self {
             stack: vec![0; STACK_BYTES / 16].into_boxed_slice(),
             null: null.into(),
+            own: Own::read()?,
         })
     }
 
@@ -60,6 +87,7 @@ impl Starter {
         let shared = Shared {
             plan,
             null: self.null.as_raw_fd(),
+            own: self.own,
             parent: c_long::from(std::process::id()),
             step: AtomicI32::new(0),
             errno: AtomicI32::new(0),
@@ -124,13 +152,16 @@ extern "C" fn in_child(argument: *mut c_void) -> c_int {
     // SAFETY: `start` passed a `Shared` that lives until this child has called exec or ended.
     let shared = unsafe { &*argument.cast::<Shared<'_>>() };
     let failed = become_program(shared);
-    // SAFETY: reads this thread's errno, which the failed call has just set.
-    shared
-        .errno
-        .store(unsafe { *libc::__errno_location() }, Ordering::Release);
+    shared.errno.store(errno(), Ordering::Release);
     shared.step.store(failed as i32, Ordering::Release);
     call!(SYS_exit_group, 127 as c_long);
     127
+}
+
+/// Why the last call failed.
+fn errno() -> c_int {
+    // SAFETY: reads this thread's errno, which the failed call has just set.
+    unsafe { *libc::__errno_location() }
 }
 
 /// Does everything; returns the step that failed, with its reason in `errno`.
@@ -139,7 +170,12 @@ fn become_program(shared: &Shared<'_>) -> Step {
     default_signals();
     // A new process cannot lead a group, so this does not fail.
     call!(SYS_setsid);
+    // While it may still; afterwards these are the daemon's.
+    give_back(shared.own);
     if let Some(user) = &plan.credentials {
+        if !leave_keyring() {
+            return Step::User;
+        }
         let (uid, gid) = (c_long::from(user.uid), c_long::from(user.gid));
         if call!(SYS_setgroups, user.groups.len(), user.groups.as_ptr()) != 0
             || call!(SYS_setresgid, gid, gid, gid) != 0
@@ -200,6 +236,41 @@ fn stays_below(parent: c_long) -> bool {
     let set = call!(SYS_prctl, libc::PR_SET_PDEATHSIG, signal, none, none, none);
     // It may have died before the setting; whoever adopted this process then is another one.
     set == 0 && call!(SYS_getppid) == parent
+}
+
+/// Limits and favours that are the daemon's own. None of it fails in a way that a task must not start for.
+fn give_back(own: Own) {
+    let core = [0, own.hard_core];
+    call!(
+        SYS_prlimit64,
+        0 as c_long,
+        libc::RLIMIT_CORE as c_long,
+        core.as_ptr(),
+        std::ptr::null::<u64>()
+    );
+    if !own.spared {
+        return;
+    }
+    // Before the change of user: then the file is still ours. The kernel lets a child of vfork change its own value only.
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    let path: *const c_char = OOM_SCORE_FILE.as_ptr();
+    let file = call!(SYS_openat, libc::AT_FDCWD, path, flags, 0 as c_long);
+    if file >= 0 {
+        call!(SYS_write, file, c"0".as_ptr(), 1 as c_long);
+        call!(SYS_close, file);
+    }
+}
+
+/// Leaves the daemon's session keyring for an empty one: who is in it may use the keys of root that lie there, whoever
+/// they are. Made before the change of user, because each user may have few. Kernels without keys, and containers that
+/// allow no use of them, have nothing to leave.
+fn leave_keyring() -> bool {
+    let joined = call!(
+        SYS_keyctl,
+        c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
+        std::ptr::null::<c_char>()
+    );
+    joined >= 0 || matches!(errno(), libc::ENOSYS | libc::EPERM | libc::EACCES)
 }
 
 /// Back to the default for every signal: exec would keep those that are ignored.
@@ -282,16 +353,15 @@ fn execute(plan: &Plan) {
             plan.arguments.as_ptr(),
             plan.environment.as_ptr()
         );
-        // SAFETY: reads this thread's errno.
-        match unsafe { *libc::__errno_location() } {
+        match errno() {
             libc::EACCES => denied = true,
             libc::ENOENT | libc::ENOTDIR => {}
             _ => return,
         }
     }
-    let errno = if denied { libc::EACCES } else { libc::ENOENT };
+    let why = if denied { libc::EACCES } else { libc::ENOENT };
     // SAFETY: writes this thread's errno, which the parent's stopped thread does not use.
-    unsafe { *libc::__errno_location() = errno };
+    unsafe { *libc::__errno_location() = why };
 }
 
 #[cfg(test)]
@@ -375,6 +445,93 @@ mod tests {
             Ok(0)
         );
         assert_eq!(output(folder.path()), format!("SigIgn:\t{:016x}\n", 0));
+    }
+
+    #[test]
+    fn nothing_of_the_daemon_is_open_and_its_mask_and_limits_are_a_login_s() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = std::fs::File::create(folder.path().join("secret")).expect("a file");
+        // As a library might have opened it.
+        let kept = nix::fcntl::fcntl(&secret, nix::fcntl::FcntlArg::F_DUPFD(100)).expect("a descriptor");
+        assert!(kept >= 100);
+        let words = "cd /proc/self/fd; echo *; umask; ulimit -Sc; ulimit -Hc; grep -h ^Sig[BI] /proc/self/status";
+        assert_eq!(run(&order(folder.path(), &["sh", "-c", words])), Ok(0));
+        let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).expect("a limit");
+        let hard = if hard == libc::RLIM_INFINITY {
+            "unlimited".to_owned()
+        } else {
+            (hard / 512).to_string()
+        };
+        let none = "0".repeat(16);
+        // The shell has the folder open that it lists.
+        assert_eq!(
+            output(folder.path()),
+            format!("0 1 2 3\n0022\n0\n{hard}\nSigBlk:\t{none}\nSigIgn:\t{none}\n")
+        );
+    }
+
+    #[test]
+    fn a_task_is_not_spared_when_memory_runs_out() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED a_task_is_not_spared_when_memory_runs_out: needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(OOM_SCORE_PATH, "200").expect("raises this process's");
+        let order = order(folder.path(), &["cat", OOM_SCORE_PATH]);
+        let plan = Plan::new(&order, BootId(9)).expect("a plan");
+        for (spared, expected) in [(false, "200\n"), (true, "0\n")] {
+            let mut starter = Starter::new().expect("a starter");
+            starter.own.spared = spared;
+            let child = starter.start(&plan, &AtomicI32::new(0)).expect("starts");
+            waitpid(Pid::from_raw(child), None).expect("it ends");
+            assert_eq!(output(folder.path()), expected);
+        }
+        assert_eq!(
+            std::fs::read_to_string(OOM_SCORE_PATH).expect("reads"),
+            "200\n",
+            "the spawner keeps its own"
+        );
+    }
+
+    #[test]
+    fn the_daemon_s_keys_stay_behind() {
+        let listed = |text: &str| text.contains("muster-test-secret");
+        let (kind, name) = (c"user", c"muster-test-secret");
+        // SAFETY: all arguments are numbers or strings that live through the calls.
+        let added = unsafe {
+            libc::syscall(
+                libc::SYS_keyctl,
+                libc::KEYCTL_JOIN_SESSION_KEYRING,
+                std::ptr::null::<c_char>(),
+            );
+            libc::syscall(
+                libc::SYS_add_key,
+                kind.as_ptr(),
+                name.as_ptr(),
+                c"x".as_ptr(),
+                1,
+                libc::KEY_SPEC_SESSION_KEYRING,
+            )
+        };
+        let known = std::fs::read_to_string("/proc/keys").unwrap_or_default();
+        if added < 0 || !listed(&known) || !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED the_daemon_s_keys_stay_behind: needs root, and a kernel that lets it keep keys");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).expect("sets the mode");
+        let mut order = order(folder.path(), &["cat", "/proc/keys"]);
+        order.credentials = Some(Credentials {
+            uid: 4242,
+            gid: 4242,
+            groups: vec![4242],
+        });
+        assert_eq!(run(&order), Ok(0));
+        let seen = output(folder.path());
+        assert!(!listed(&seen), "{seen}");
+        let still = std::fs::read_to_string("/proc/keys").expect("is there");
+        assert!(listed(&still), "the daemon keeps its own: {still}");
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn head() -> Head {
     let (out, departures) = channel();
     let view = View::new(Cluster::new(Settings::default()), Arc::clone(&store) as Arc<dyn Store>);
     let welcome = Welcome {
+        version: proto::frame::VERSION,
         cluster: "test".to_owned(),
         timing: Settings::default().timing,
     };

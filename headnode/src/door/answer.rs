@@ -137,6 +137,7 @@ impl Door {
         who: &Caller,
         look: impl FnOnce(&View, &Caller) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
+        let _share = self.bounds.reads_of_one.take(who.owner.uid).await?;
         let turn = self.bounds.reads.acquire().await.map_err(|_| ending())?;
         let (view, who) = (Arc::clone(&self.view), who.clone());
         let read = tokio::task::spawn_blocking(move || look(&view, &who)).await;

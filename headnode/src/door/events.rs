@@ -3,9 +3,11 @@
 use proto::client::Reply;
 use proto::ids::Sequence;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::Door;
 use super::line::Line;
+use super::pace::Pace;
 use crate::view::Page;
 
 impl Door {
@@ -33,6 +35,7 @@ impl Door {
             Ok(page) => page,
             Err(refusal) => return line.tell(&Reply::Refused(refusal)).await,
         };
+        let mut pace = Pace::new(Instant::now());
         loop {
             let Page {
                 events,
@@ -44,6 +47,14 @@ impl Door {
                 return line.tell(&Reply::Events { events, missed }).await;
             }
             line.stream(&Reply::Events { events, missed }).await?;
+            let pause = pace.told(Instant::now());
+            // A timer of no time takes some.
+            tokio::select! {
+                biased;
+                () = std::future::ready(()), if pause.is_zero() => {}
+                () = tokio::time::sleep(pause) => {}
+                left = line.left() => left?,
+            }
             page = loop {
                 if let Err(refusal) = line.check(&self.view) {
                     return line.tell(&Reply::Refused(refusal)).await;

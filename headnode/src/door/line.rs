@@ -92,6 +92,7 @@ impl<W: AsyncWrite + Unpin + Send, R: AsyncRead + Unpin + Send> Line<W, R> {
                     code: RefusalCode::Busy,
                     what: format!("the answer would have {bytes} bytes, which is too long"),
                     remedy: "ask for less: one job, or a list of one user, state or name".to_owned(),
+                    retry_after: None,
                 };
                 Ok(timeout(ANSWER_DEADLINE, self.to.send(&Reply::Refused(refusal))).await??)
             }

@@ -13,10 +13,12 @@ mod caller;
 mod events;
 mod input;
 mod line;
+mod pace;
 mod people;
 mod places;
 mod probe;
 mod refusal;
+mod share;
 mod tail;
 mod wait;
 mod write;
@@ -33,25 +35,34 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use transport::control::{FrameReader, FrameWriter, StreamError, split_socket};
+use transport::control::{FrameReader, FrameWriter, StreamError, split_socket, spoken};
 
 use crate::clock::Clock;
 use crate::join::Tokens;
 use crate::login::Credentials;
 use crate::nodes::Links;
-use crate::round::Arrival;
+use crate::round::{Arrival, MAX_ARRIVALS};
 use crate::serve::Slot;
 use crate::view::View;
 
 pub use places::{Place, Places};
+pub use refusal::RETRY_AFTER;
 
 use answer::Served;
 use caller::Local;
 use line::{Line, Shown};
+use share::Shares;
 use tail::Turns;
 
 /// How many reads may run at once, beside the thread that serves nodes and clients.
 const MAX_READS: usize = 4;
+
+/// How many of them one account may have: whoever else reads waits behind so many of each other account, and no more.
+const MAX_READS_OF_ONE: usize = 2;
+
+/// How many requests that change something one account may have under way: a part of what a round takes, so that one that
+/// sends thousands at once fills no round, and a request of another waits for one round at most.
+const MAX_WRITES_OF_ONE: usize = MAX_ARRIVALS / 4;
 
 /// How many outputs may be followed at once.
 const MAX_TAILS: usize = 128;
@@ -97,6 +108,8 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Bounds {
     reads: Semaphore,
+    reads_of_one: Shares,
+    writes_of_one: Shares,
     tails: Places,
     tailed_tasks: Places,
     inputs: Places,
@@ -109,6 +122,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             reads: Semaphore::new(MAX_READS),
+            reads_of_one: Shares::new("questions", MAX_READS_OF_ONE),
+            writes_of_one: Shares::new("requests", MAX_WRITES_OF_ONE),
             tails: Places::with(MAX_TAILS, MAX_TAILS_OF_ONE),
             tailed_tasks: Places::with(MAX_TAILED_TASKS, MAX_TAILED_TASKS_OF_ONE),
             inputs: Places::with(MAX_INPUTS, MAX_INPUTS_OF_ONE),
@@ -145,7 +160,11 @@ impl Door {
         let peer = stream.peer_cred()?;
         // Whoever opens connections and says nothing must not use up the descriptors of all.
         let Some(knocking) = self.bounds.knocking.take(peer.uid(), Role::User) else {
-            bail!("the account {} knocks too often at once", peer.uid())
+            let what = format!("too many of the account {} knock at once", peer.uid());
+            let (mut to, _) = split_socket(stream);
+            // It fits into the socket, whether somebody reads it or not.
+            let refusal = Greeted::Refused(refusal::busy(what));
+            return Ok(timeout(Duration::ZERO, to.send(&refusal)).await??);
         };
         let local = Local::of(&peer).await;
         let (mut to, mut from) = split_socket(stream);
@@ -253,7 +272,7 @@ impl Door {
         let fits = VERSION.accepts(greeting.version);
         let greeted = if fits {
             Greeted::Welcome {
-                version: VERSION,
+                version: spoken(),
                 cluster: self.head.cluster.clone(),
                 user: who.owner.name.clone(),
                 role: who.role,

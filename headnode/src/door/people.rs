@@ -37,7 +37,7 @@ impl Door {
             uses_left: uses,
         };
         let caller = who.clone();
-        self.write(Input::MakeToken { caller, token }).await?;
+        self.write(who, Input::MakeToken { caller, token }).await?;
         Ok(Reply::Token {
             token: text,
             expires_at,
@@ -48,7 +48,7 @@ impl Door {
         let (text, token) = self.credentials.make_login(lifetime)?;
         let expires_at = token.expires_at;
         let caller = who.clone();
-        self.write(Input::MakeLogin { caller, user, token }).await?;
+        self.write(who, Input::MakeLogin { caller, user, token }).await?;
         Ok(Reply::Token {
             token: text,
             expires_at,
@@ -69,12 +69,15 @@ impl Door {
         }
         let ids = self.account(&user, ids).await?;
         let caller = who.clone();
-        self.write(Input::AddUser {
-            caller,
-            user,
-            ids,
-            role,
-        })
+        self.write(
+            who,
+            Input::AddUser {
+                caller,
+                user,
+                ids,
+                role,
+            },
+        )
         .await
     }
 

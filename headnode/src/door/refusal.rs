@@ -3,26 +3,43 @@
 use proto::client::{Refusal, RefusalCode};
 use proto::frame::{FrameError, VERSION, Version};
 use proto::model::owner::Caller;
+use proto::units::Millis;
 
 use super::places::{MAX_CLIENTS, MAX_CLIENTS_OF_ONE};
+
+/// When a request that there is no room for may be tried again: some rounds later.
+pub const RETRY_AFTER: Millis = Millis(500);
 
 pub(super) fn refused(code: RefusalCode, what: impl Into<String>, remedy: impl Into<String>) -> Refusal {
     Refusal {
         code,
         what: what.into(),
         remedy: remedy.into(),
+        retry_after: None,
+    }
+}
+
+/// Nothing is wrong but the moment; nothing was changed.
+pub(super) fn busy(what: impl Into<String>) -> Refusal {
+    Refusal {
+        retry_after: Some(RETRY_AFTER),
+        ..refused(
+            RefusalCode::Busy,
+            what,
+            format!("try again in {} ms; nothing was changed", RETRY_AFTER.0),
+        )
     }
 }
 
 pub(super) fn too_many_clients(who: &Caller) -> Refusal {
-    refused(
-        RefusalCode::Busy,
-        format!(
-            "{} has {MAX_CLIENTS_OF_ONE} connections to the head node, or all have {MAX_CLIENTS}",
-            who.owner.name
-        ),
-        "end some, or try again later",
-    )
+    let what = format!(
+        "{} has {MAX_CLIENTS_OF_ONE} connections to the head node, or all have {MAX_CLIENTS}",
+        who.owner.name
+    );
+    Refusal {
+        retry_after: Some(RETRY_AFTER),
+        ..refused(RefusalCode::Busy, what, "end some, or try again later")
+    }
 }
 
 pub(super) fn garbled(error: &FrameError) -> Refusal {

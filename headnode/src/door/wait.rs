@@ -3,9 +3,11 @@
 use proto::client::Reply;
 use proto::ids::JobId;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::Door;
 use super::line::Line;
+use super::pace::Pace;
 use crate::view::News;
 
 impl Door {
@@ -14,9 +16,11 @@ impl Door {
         W: AsyncWrite + Unpin + Send,
         R: AsyncRead + Unpin + Send,
     {
-        let mut changes = self.view.changes();
+        let mut watch = self.view.watch(id);
+        let mut pace = Pace::new(Instant::now());
         let mut told = None;
         loop {
+            watch.look();
             // Before the job is read: what comes after it is news.
             let seen = self.view.sequence();
             if let Err(refusal) = line.check(&self.view) {
@@ -37,12 +41,22 @@ impl Door {
             }
             while self.view.news(id, seen) == News::Nothing {
                 tokio::select! {
-                    changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                    () = watch.news() => {}
                     left = line.left() => left?,
                 }
                 if let Err(refusal) = line.check(&self.view) {
                     return line.tell(&Reply::Refused(refusal)).await;
                 }
+            }
+            let pause = pace.told(Instant::now());
+            // A timer of no time takes some.
+            tokio::select! {
+                biased;
+                () = std::future::ready(()), if pause.is_zero() => {}
+                () = tokio::time::sleep(pause) => {}
+                // Its end is what is waited for.
+                () = watch.over() => {}
+                left = line.left() => left?,
             }
         }
     }

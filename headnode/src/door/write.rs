@@ -8,7 +8,7 @@ use scheduler::{Answer, Input};
 use tokio::sync::oneshot;
 
 use super::Door;
-use super::refusal::ending;
+use super::refusal::{busy, ending};
 use crate::round::Arrival;
 use crate::serve::Slot;
 
@@ -182,7 +182,7 @@ impl Door {
             } => Some(name.clone()),
             _ => None,
         };
-        let reply = self.write(write.input).await?;
+        let reply = self.write(who, write.input).await?;
         if let Some(name) = deleted {
             self.delete_old_jobs_of(who, name).await?;
         }
@@ -199,14 +199,20 @@ impl Door {
                 stored: None,
             };
             // One that somebody else deleted meanwhile is gone as well.
-            if let Err(refusal) = self.write(input).await {
+            if let Err(refusal) = self.write(who, input).await {
                 tracing::debug!(%job, %refusal, "a job of a deleted schedule stays");
             }
         }
         Ok(())
     }
 
-    pub(super) async fn write(&self, input: Input) -> Result<Reply, Refusal> {
+    /// Hands a request to the controller and waits until what was decided is durable. A client waits for the share of its
+    /// account; what waits of all clients leaves half of the queue to the nodes, whose work it is that empties it.
+    pub(super) async fn write(&self, who: &Caller, input: Input) -> Result<Reply, Refusal> {
+        let _share = self.bounds.writes_of_one.take(who.owner.uid).await?;
+        if self.arrivals.capacity() <= self.arrivals.max_capacity() / 2 {
+            return Err(busy("more requests wait at the head node than it takes"));
+        }
         let (slot, answer) = oneshot::channel();
         let arrival = Arrival::Request {
             input,

@@ -57,6 +57,7 @@ impl Head {
     fn decided(&mut self, arrivals: Vec<Arrival<&'static str>>) -> Flight<&'static str> {
         self.now.monotonic = self.now.monotonic + Millis(1);
         let welcome = Welcome {
+            version: VERSION,
             cluster: "test".to_owned(),
             timing: Settings::default().timing,
         };

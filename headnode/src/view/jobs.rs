@@ -25,6 +25,9 @@ const MAX_LOOKED_AT: usize = 200_000;
 /// How many tasks one answer counts at most: meanwhile nothing new can be seen.
 const MAX_COUNTED: usize = 25_000;
 
+/// How many rows one look at the cluster takes.
+const SLICE: usize = 256;
+
 /// What jobs and tasks may be, in HPC Pack's words, and `All`.
 const STATES: [&str; 13] = [
     "All",
@@ -79,25 +82,38 @@ impl View {
                 .jobs_down(Some(newest), as_seen)
                 .map_err(|error| unreadable(&error))?;
         } else {
-            let cluster = self.cluster();
-            let mut live: Vec<&JobRow> = cluster.jobs().collect();
-            live.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
-            for job in live {
-                if !take(job) {
-                    break;
-                }
-            }
+            self.live_jobs_down(&mut take);
         }
         let whys = self.whys(&jobs, now);
         Ok(Reply::Jobs { jobs, more, whys })
     }
 
+    /// Gives the live jobs, newest first, until `take` wants no more. A few at a time: what happened must not wait to be seen
+    /// until a long list was read. A job that ends or changes between two is told as it was when it was reached.
+    fn live_jobs_down(&self, take: &mut dyn FnMut(&JobRow) -> bool) {
+        let mut before = self.cluster().next_job();
+        loop {
+            let cluster = self.cluster();
+            let mut slice = cluster.jobs_down(before).take(SLICE).peekable();
+            if slice.peek().is_none() {
+                return;
+            }
+            for job in slice {
+                before = job.id;
+                if !take(job) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Why the first of these jobs wait that do.
     fn whys(&self, jobs: &[JobRow], now: Now) -> Vec<Why> {
-        let cluster = self.cluster();
         let waiting = jobs.iter().filter(|job| job.counts.queued > 0 && !job.state.is_ended());
+        let list = self.reasons.list(now.monotonic);
         waiting
-            .filter_map(|job| scheduler::explain(&cluster, job.id, now))
+            // Each with a look of its own at the cluster, for the same reason.
+            .filter_map(|job| list.reason(job.id, || scheduler::explain(&self.cluster(), job.id, now)))
             .take(MAX_LISTED_WHYS)
             .collect()
     }
@@ -176,6 +192,7 @@ impl View {
                 code: RefusalCode::Invalid,
                 what: format!("the tasks of job {id} cannot be listed from task {other} on, which is another job's"),
                 remedy: format!("give a task of job {id}"),
+                retry_after: None,
             });
         }
         self.job(caller, id).map(drop)
@@ -189,18 +206,37 @@ impl View {
         wanted: Wanted,
         take: &mut dyn FnMut(&TaskRow) -> bool,
     ) -> Result<(), Refusal> {
+        let mut after = after;
+        loop {
+            let (mut looked_at, mut last, mut goes_on) = (0, after, true);
+            let mut take_some = |task: &TaskRow| {
+                (looked_at, last) = (looked_at + 1, Some(task.id));
+                goes_on = take(task);
+                goes_on && looked_at < SLICE
+            };
+            let mut walk = Walk {
+                store: self.store.as_ref(),
+                wanted,
+                take: &mut take_some,
+            };
+            let walked = {
+                let cluster = self.cluster();
+                cluster.job(id).map(|_| walk.live(&cluster, id, after))
+            };
+            let Some(walked) = walked else { break };
+            walked.map_err(|error| unreadable(&error))?;
+            if !goes_on || looked_at < SLICE {
+                return Ok(());
+            }
+            after = last;
+        }
+        // It is over, or was when the next part of it was looked for.
         let mut walk = Walk {
             store: self.store.as_ref(),
             wanted,
             take,
         };
-        let walked = {
-            let cluster = self.cluster();
-            cluster.job(id).map(|_| walk.live(&cluster, id, after))
-        };
-        walked
-            .unwrap_or_else(|| walk.stored(id, after))
-            .map_err(|error| unreadable(&error))
+        walk.stored(id, after).map_err(|error| unreadable(&error))
     }
 
     /// The same with arrays as one row each, and a way to ask which of its elements failed first.
@@ -255,29 +291,32 @@ impl View {
         after: Option<TaskId>,
         take: &mut dyn FnMut(&TaskRow) -> bool,
     ) -> Result<(), Refusal> {
-        // Copied, because what is done with a row may read the cluster once more.
-        let live: Option<Vec<TaskRow>> = {
-            let cluster = self.cluster();
-            cluster.job(id).map(|_| {
-                let rows: Box<dyn Iterator<Item = &TaskRow>> = match after {
-                    Some(after) => Box::new(cluster.tasks_after(id, after)),
-                    None => Box::new(cluster.tasks_of(id).chain(cluster.errands_of(id))),
-                };
-                let is_line = |row: &&TaskRow| row.id.step.is_none() || !is_element(&cluster, row.id);
-                rows.filter(is_line).take(MAX_COUNTED + 1).cloned().collect()
-            })
-        };
-        match live {
-            Some(rows) => {
-                // Whether all were taken, the one who takes knows.
-                let _ = rows.iter().all(take);
-                Ok(())
+        let mut after = after;
+        while let Some((rows, last)) = self.live_rows(id, after) {
+            if last.is_none() || !rows.iter().all(&mut *take) {
+                return Ok(());
             }
-            None => self
-                .store
-                .tasks_up(id, after, &mut |task| take(&task))
-                .map_err(|error| unreadable(&error)),
+            after = last;
         }
+        self.store
+            .tasks_up(id, after, &mut |task| take(&task))
+            .map_err(|error| unreadable(&error))
+    }
+
+    /// Some rows of a live job behind that one, and the last that was looked at, if any. Copied, because what is done with a
+    /// row may read the cluster once more.
+    fn live_rows(&self, id: JobId, after: Option<TaskId>) -> Option<(Vec<TaskRow>, Option<TaskId>)> {
+        let cluster = self.cluster();
+        cluster.job(id)?;
+        let rows: Box<dyn Iterator<Item = &TaskRow>> = match after {
+            Some(after) => Box::new(cluster.tasks_after(id, after)),
+            None => Box::new(cluster.tasks_of(id).chain(cluster.errands_of(id))),
+        };
+        let mut last = None;
+        let is_line = |row: &&TaskRow| row.id.step.is_none() || !is_element(&cluster, row.id);
+        let some = rows.take(SLICE).inspect(|row| last = Some(row.id));
+        let lines = some.filter(is_line).cloned().collect();
+        Some((lines, last))
     }
 
     fn is_array(&self, id: TaskId) -> bool {

@@ -8,9 +8,11 @@ mod floor;
 mod jobs;
 mod keys;
 mod people;
+mod reasons;
 mod ring;
 mod schedules;
 mod stages;
+mod watchers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -31,8 +33,11 @@ pub use floor::Totals;
 pub use keys::NodeKey;
 pub use ring::{News, Page};
 pub use stages::{JobStages, Stage, TaskStage};
+pub use watchers::JobWatch;
 
+use reasons::Reasons;
 use ring::{About, Ring};
+use watchers::{Watchers, Woken};
 
 /// Events that a follower is told in one part.
 const PART_OF_EVENTS: usize = 1000;
@@ -45,6 +50,8 @@ pub struct View {
     ring: Mutex<Ring>,
     store: Arc<dyn Store>,
     changed: watch::Sender<Sequence>,
+    watchers: Arc<Watchers>,
+    reasons: Reasons,
 }
 
 impl std::fmt::Debug for View {
@@ -65,6 +72,8 @@ impl View {
             cluster: RwLock::new(cluster),
             store,
             changed,
+            watchers: Arc::default(),
+            reasons: Reasons::default(),
         }
     }
 
@@ -73,11 +82,13 @@ impl View {
         if events.is_empty() {
             return;
         }
+        let mut woken = Woken::default();
         {
             let mut cluster = self.cluster.write().unwrap_or_else(PoisonError::into_inner);
             let mut ring = self.ring();
             for event in events {
                 let about = About::of(&cluster, &event);
+                woken.note(about, &event);
                 cluster.apply(&event);
                 ring.push(event, about, at);
             }
@@ -85,6 +96,13 @@ impl View {
             drop(cluster.take_changes());
         }
         self.changed.send_replace(sequence);
+        self.watchers.wake(&woken);
+    }
+
+    /// Wakes at news of one job, and when anybody's rights change.
+    #[must_use]
+    pub fn watch(&self, job: JobId) -> JobWatch {
+        self.watchers.watch(job)
     }
 
     /// Wakes at every change of the cluster.
@@ -225,6 +243,7 @@ fn no_job(id: JobId) -> Refusal {
         code: RefusalCode::NotFound,
         what: format!("there is no job {id}, or it is not yours"),
         remedy: "see 'job list --all'".to_owned(),
+        retry_after: None,
     }
 }
 
@@ -239,6 +258,7 @@ fn no_task(job: &JobRow, id: TaskId) -> Refusal {
         code: RefusalCode::NotFound,
         what: format!("there is no task {id}: job {} {numbers}", id.job),
         remedy: format!("see 'task list {}'", id.job),
+        retry_after: None,
     }
 }
 
@@ -248,6 +268,7 @@ fn unreadable(error: &StoreError) -> Refusal {
         code: RefusalCode::Busy,
         what: format!("the head node cannot read its store: {error}"),
         remedy: "see the head node's log".to_owned(),
+        retry_after: None,
     }
 }
 

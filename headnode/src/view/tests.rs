@@ -274,3 +274,83 @@ fn hashes_of_tokens_stay_and_users_see_themselves() {
     assert_eq!(reader.view.role_of("u8", 1008), None, "another account of that name");
     assert_eq!(reader.view.role_of("u9", 9), None);
 }
+
+fn ready<F: Future>(future: F) -> bool {
+    std::pin::pin!(future)
+        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+        .is_ready()
+}
+
+#[test]
+fn a_watcher_is_woken_by_its_own_job_and_by_changed_rights() {
+    let mut reader = Reader::new();
+    reader.job(1, 1000, JobSpec::default(), vec![task()]);
+    reader.job(2, 1000, JobSpec::default(), vec![task()]);
+    let (mut first, mut other) = (reader.view.watch(JobId(1)), reader.view.watch(JobId(2)));
+    assert!(!ready(first.news()), "nothing yet");
+
+    reader.job(3, 1001, JobSpec::default(), vec![task()]);
+    assert!(!ready(first.news()) && !ready(other.news()), "somebody else's job");
+
+    reader.ends(1, &[id(1, 1)]);
+    assert!(ready(first.news()) && ready(first.over()));
+    assert!(!ready(other.news()) && !ready(other.over()));
+    first.look();
+    assert!(!ready(first.news()), "seen");
+
+    reader.happens(vec![Event::UserAdded {
+        name: UserName::new("eve").expect("a name"),
+        uid: 1002,
+        gid: 1002,
+        role: Role::User,
+        at: Timestamp(1),
+    }]);
+    assert!(ready(first.news()) && ready(other.news()), "each looks at their rights");
+    assert!(!ready(other.over()));
+}
+
+#[test]
+fn nothing_is_kept_of_jobs_that_nobody_watches() {
+    let reader = Reader::new();
+    let (one, two) = (reader.view.watch(JobId(1)), reader.view.watch(JobId(1)));
+    let _other = reader.view.watch(JobId(2));
+    drop(one);
+    assert_eq!(reader.view.watchers.count(), 2);
+    drop(two);
+    assert_eq!(reader.view.watchers.count(), 1);
+}
+
+#[test]
+fn tasks_that_are_read_in_parts_are_whole_and_in_order() {
+    let mut reader = Reader::new();
+    let mut sweep = task();
+    sweep.sweep = Sweep::new(1, 600, 1).ok();
+    let mut tasks = vec![task(); 300];
+    tasks.push(sweep);
+    tasks.extend(vec![task(); 300]);
+    reader.job(1, 1000, JobSpec::default(), tasks);
+    let seen = reader.tasks(1, None, &[]);
+    assert_eq!(seen.len(), 1200);
+    assert_eq!((seen[299].as_str(), seen[300].as_str()), ("1.300", "1.301.1"));
+    assert_eq!((seen[899].as_str(), seen[900].as_str()), ("1.301.600", "1.302"));
+    assert_eq!(seen[1199], "1.601");
+    let lines = reader.lines(1, None);
+    assert_eq!(lines.len(), 601);
+    assert_eq!((lines[300].1, lines[600].0.as_str()), (600, "1.601"));
+}
+
+#[test]
+fn a_list_that_is_read_in_parts_is_whole_and_in_order() {
+    let mut reader = Reader::new();
+    for number in 1..=700 {
+        reader.job(number, 1000, JobSpec::default(), vec![task()]);
+    }
+    let all: Vec<u64> = (1..=700).rev().collect();
+    let caller = who(1000, Role::User);
+    assert_eq!(reader.jobs(&caller, &JobFilter::default()), (all, false));
+    let some = JobFilter {
+        limit: Some(300),
+        ..JobFilter::default()
+    };
+    assert_eq!(reader.jobs(&caller, &some), ((401..=700).rev().collect(), true));
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use headnode::strangers::MAX_STRANGERS_OF_ONE;
 use proto::client::{RefusalCode, Reply, Request};
-use proto::control::{HeadMessage, JoinReply, LoginReply};
+use proto::control::{HeadMessage, JoinReply, LoginReply, NodeMessage};
+use proto::frame::{VERSION, Version};
 use proto::ids::{NodeName, PoolName, UserName};
 use proto::model::owner::Role;
 use proto::units::Millis;
@@ -375,14 +376,15 @@ async fn one_account_that_knocks_and_says_nothing_does_not_lock_others_out() {
     let end = tokio::time::timeout(DEADLINE, next.from.recv::<Reply>())
         .await
         .expect("in time");
-    assert!(!matches!(end, Ok(Some(_))), "{end:?}");
+    match end {
+        Ok(Some(Reply::Refused(refusal))) => assert!(refusal.retry_after.is_some(), "{refusal:?}"),
+        other => panic!("{other:?}"),
+    }
     silent.clear();
     let start = std::time::Instant::now();
     loop {
         let mut line = head.connect().await;
-        let greeting = proto::client::Greeting {
-            version: proto::frame::VERSION,
-        };
+        let greeting = proto::client::Greeting { version: VERSION };
         let greeted = match line.to.send(&greeting).await {
             Ok(()) => line.from.recv::<proto::client::Greeted>().await,
             Err(error) => Err(error),
@@ -392,6 +394,47 @@ async fn one_account_that_knocks_and_says_nothing_does_not_lock_others_out() {
         }
         assert!(start.elapsed() < DEADLINE, "places come back: {greeted:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_later_minor_version_is_welcome_and_another_major_is_refused_in_words() {
+    let head = Head::start().await;
+    let token = join_token(&mut head.client().await).await;
+    let node = Peer::of(&head).joined(&token, "n1").await;
+    let speaking = |version: Version| match hello("n1") {
+        NodeMessage::Hello(mut hello) => {
+            hello.version = version;
+            NodeMessage::Hello(hello)
+        }
+        other => other,
+    };
+
+    let later = Version {
+        minor: VERSION.minor + 7,
+        ..VERSION
+    };
+    let mut control = node.say(&speaking(later)).await;
+    assert!(matches!(control.hear().await, HeadMessage::Welcome { .. }));
+    // What a later release says that this one does not know.
+    let unknown = std::collections::BTreeMap::from([("t", "said_by_later_releases"), ("what", "more")]);
+    control.to.send(&unknown).await.expect("sends");
+    let beat = NodeMessage::Heartbeat { number: 3 };
+    control.to.send(&beat).await.expect("sends");
+    let answer = control.hear_until(|said| matches!(said, HeadMessage::HeartbeatTaken { .. }));
+    assert_eq!(answer.await, HeadMessage::HeartbeatTaken { number: 3 });
+
+    let other = Version {
+        major: VERSION.major + 1,
+        minor: 0,
+    };
+    let mut control = node.say(&speaking(other)).await;
+    match control.hear().await {
+        HeadMessage::Refused { reason } => assert!(
+            reason.contains(&other.to_string()) && reason.contains(&VERSION.to_string()) && reason.contains("update"),
+            "{reason}"
+        ),
+        said => panic!("{said:?}"),
     }
 }
 

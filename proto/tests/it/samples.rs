@@ -661,6 +661,7 @@ fn client() -> Vec<Line> {
         code: RefusalCode::NotFound,
         what: "w".to_owned(),
         remedy: "r".to_owned(),
+        retry_after: None,
     };
     vec![
         line("client.greeting", &Greeting { version: VERSION }),
@@ -711,7 +712,15 @@ fn client() -> Vec<Line> {
                 job: Box::new(job_row()),
             },
         ),
-        line("client.refused", &Reply::Refused(refusal)),
+        line("client.refused", &Reply::Refused(refusal.clone())),
+        line(
+            "client.busy",
+            &Reply::Refused(Refusal {
+                code: RefusalCode::Busy,
+                retry_after: Some(Millis(500)),
+                ..refusal
+            }),
+        ),
     ]
 }
 

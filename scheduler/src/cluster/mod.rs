@@ -266,6 +266,11 @@ impl Cluster {
         self.jobs.values().map(|job| &job.row)
     }
 
+    /// Those with smaller numbers than that one, by falling number.
+    pub fn jobs_down(&self, before: JobId) -> impl Iterator<Item = &JobRow> {
+        self.jobs.range(..before).rev().map(|(_, job)| &job.row)
+    }
+
     /// The row of a task of such a job: of an array, or of an element that somebody touched and that has not ended well.
     /// For other elements see [`Self::task_or_untouched`].
     #[must_use]

@@ -59,5 +59,6 @@ fn over(whose: &str, used: u64, count: u64, most: u64) -> Refusal {
         code: RefusalCode::Busy,
         what: format!("{whose} may have {most} waiting tasks, has {used}, and {count} would come"),
         remedy: "submit again when some have started, or ask an administrator for a higher limit".to_owned(),
+        retry_after: None,
     }
 }

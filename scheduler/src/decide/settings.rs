@@ -91,6 +91,7 @@ fn set_parameter(ledger: &Ledger<'_>, parameters: &mut Parameters, name: &str, v
             code: RefusalCode::Unsupported,
             what: format!("the parameter '{name}' is not built yet"),
             remedy: format!("those that can be set are {}", SETTABLE.join(", ")),
+            retry_after: None,
         });
     }
     let known = SETTABLE.iter().chain(SHOWN).copied();

@@ -249,7 +249,7 @@ impl Story {
                     self.tell_why(&why);
                 }
             }
-            Err(Refusal { code, what, remedy }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
+            Err(Refusal { code, what, remedy, .. }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
         }
     }
 
@@ -419,7 +419,7 @@ impl Story {
             Ok(Answer::LoggedIn { user, .. }) => self.say(format!("logged in {user}")),
             Ok(Answer::Joined { node, .. }) => self.say(format!("node {node}")),
             Ok(Answer::Notes(notes)) => notes.iter().for_each(|note| self.say(format!("note: {note}"))),
-            Err(Refusal { code, what, remedy }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
+            Err(Refusal { code, what, remedy, .. }) => self.say(format!("refused ({code:?}): {what}; {remedy}")),
         }
         for event in &round.events {
             if let Some(words) = self.event(event) {

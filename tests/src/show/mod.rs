@@ -16,7 +16,9 @@ mod long_absence;
 mod lost_node;
 mod mpich5;
 mod prep_release_manager;
+mod privilege;
 mod revoke;
+mod rolling_upgrade;
 mod schedule;
 mod sim;
 mod snapshot_damage;
@@ -154,6 +156,16 @@ const SHOWS: &[Show] = &[
         name: "full-disk",
         about: "the head node's disk runs full: clear refusals, running tasks end, nothing is lost, work goes on",
         run: Run::Plain(full_disk::run),
+    },
+    Show {
+        name: "privilege",
+        about: "what a task may do beyond its user's rights, tried as another user's task: nothing",
+        run: Run::Plain(privilege::run),
+    },
+    Show {
+        name: "rolling-upgrade",
+        about: "head node, agents and a spawner become a newer release one by one while tasks run",
+        run: Run::Plain(rolling_upgrade::run),
     },
     Show {
         name: "sim",

@@ -120,6 +120,7 @@ impl Head {
         };
         let arrivals = std::mem::take(&mut running.inbox);
         let welcome = Welcome {
+            version: proto::frame::VERSION,
             cluster: "sim".to_owned(),
             timing: settings().timing,
         };

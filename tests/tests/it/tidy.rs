@@ -70,7 +70,7 @@ const BANNED_MODULES: &[&str] = &["utils", "util", "common", "helpers", "misc", 
 /// Above this a file must hold one concept and its module doc must say why it is long ("Long because").
 const LONG_FILE_LINES: usize = 1000;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace")
@@ -104,7 +104,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn all_sources() -> BTreeMap<PathBuf, String> {
+pub(crate) fn all_sources() -> BTreeMap<PathBuf, String> {
     let folders = MAY_USE.iter().map(|(krate, _)| root().join(krate));
     let paths = folders.flat_map(|folder| sources(&folder));
     paths

@@ -14,6 +14,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::StreamError;
 use super::failure::Peer;
+use super::later;
 
 /// What is asked of the system in one read.
 const READ_BYTES: usize = 64 * 1024;
@@ -150,7 +151,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// # Errors
     /// When the message is too long nothing of it was sent and the stream stays good; any other error is final.
     pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), StreamError> {
-        frame::encode(message, &mut self.pending)?;
+        later::encode(message, &mut self.pending)?;
         self.write_pending().await
     }
 
@@ -165,7 +166,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         I: IntoIterator<Item = &'a T>,
     {
         for message in messages {
-            frame::encode(message, &mut self.pending)?;
+            later::encode(message, &mut self.pending)?;
             if self.pending.len() >= WRITE_BYTES {
                 self.write_pending().await?;
             }

@@ -111,6 +111,7 @@ struct Head {
     welcome: Welcome,
     /// Messages with reports so far.
     said: u64,
+    moments: BTreeMap<NodeId, Moments>,
 }
 
 impl Head {
@@ -119,6 +120,7 @@ impl Head {
         let settings = Settings::default();
         let mut head = Self {
             welcome: Welcome {
+                version: VERSION,
                 cluster: "bench".to_owned(),
                 timing: settings.timing,
             },
@@ -130,6 +132,7 @@ impl Head {
                 monotonic: Monotonic(1_000),
             },
             said: 0,
+            moments: BTreeMap::new(),
         };
         let token = TokenRow {
             hash: "ab".repeat(32),
