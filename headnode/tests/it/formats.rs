@@ -4,10 +4,11 @@
 
 use proto::stored::{FORMAT, Row, StoredError, decode, encode};
 
-const FORMATS: [(u8, &str); 3] = [
+const FORMATS: [(u8, &str); 4] = [
     (1, include_str!("stored/format-1.txt")),
     (2, include_str!("stored/format-2.txt")),
     (3, include_str!("stored/format-3.txt")),
+    (4, include_str!("stored/format-4.txt")),
 ];
 
 /// The other direction of `escape_ascii`.
@@ -66,7 +67,7 @@ fn rows_of_all_formats_are_read_and_written_as_todays() {
 #[test]
 fn rows_of_a_newer_format_are_refused() {
     let next = u8::try_from(FORMAT + 1).expect("a small number");
-    let (_, meta) = FORMATS[2]
+    let (_, meta) = FORMATS[3]
         .1
         .lines()
         .find_map(|line| line.split_once(' ').filter(|(name, _)| *name == "row.meta"))

@@ -16,7 +16,7 @@ use super::array::{Array, array_id};
 use super::dependency::{Dependencies, Standing, depends};
 use super::errands::node_of;
 use super::restore::tenant_of;
-use super::{Class, Cluster, Job, MAX_OLD_SUBMISSIONS, Shape, Wares};
+use super::{Class, Cluster, Job, Jumped, MAX_OLD_SUBMISSIONS, Shape, Wares};
 use crate::input::StoredJob;
 
 /// How many additions of tasks to one job are remembered for repeats.
@@ -53,6 +53,10 @@ impl Cluster {
                 attempts: 0,
                 submissions: BTreeSet::new(),
                 dependencies: Dependencies::default(),
+                jumped: Jumped {
+                    submitted: self.jumped,
+                    started: self.jumped,
+                },
             },
         );
     }
@@ -60,7 +64,8 @@ impl Cluster {
     /// Changes a job's row, and keeps its deadlines in step.
     pub(super) fn update_job(&mut self, id: JobId, change: impl FnOnce(&mut JobRow)) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(limit) = limit_of(&job.row) {
+        let limit = job.limit();
+        if let Some(limit) = limit {
             self.limits.remove(&(limit, id));
         }
         if let Some(hold) = hold_of(&job.row) {
@@ -68,14 +73,18 @@ impl Cluster {
         }
         self.leave_indexes(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        let began = has_begun(&job.row);
         change(&mut job.row);
+        if !began && has_begun(&job.row) {
+            job.jumped.started = self.jumped;
+        }
         self.changes.mark(RowKey::Job(id));
         self.index_deadlines(id);
     }
 
     pub(super) fn index_deadlines(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get(&id) {
-            self.limits.extend(limit_of(&job.row).map(|at| (at, id)));
+            self.limits.extend(job.limit().map(|at| (at, id)));
             self.holds.extend(hold_of(&job.row).map(|at| (at, id)));
         }
         self.enter_indexes(id);
@@ -444,7 +453,15 @@ pub(super) const fn started_at(state: &JobState) -> Option<Timestamp> {
 }
 
 /// When the job's run time is over.
-fn limit_of(row: &JobRow) -> Option<Timestamp> {
+const fn has_begun(row: &JobRow) -> bool {
+    matches!(
+        row.state,
+        JobState::Running { .. } | JobState::Disabled { started_at: Some(_) }
+    )
+}
+
+/// When a job has run as long as it may.
+pub(super) fn limit_of(row: &JobRow) -> Option<Timestamp> {
     match row.state {
         JobState::Running { started_at }
         | JobState::Disabled {

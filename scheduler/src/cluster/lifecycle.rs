@@ -101,7 +101,7 @@ impl Cluster {
     /// Takes a job out of the indexes that follow from its row.
     pub(super) fn leave_indexes(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if let Some(at) = wall_of(&job.row) {
+        if let Some(at) = job.wall() {
             self.walls.remove(&(at, id));
         }
         for parent in awaited_by(&job.row) {
@@ -113,7 +113,7 @@ impl Cluster {
     /// Puts a job into the indexes that follow from its row.
     pub(super) fn enter_indexes(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        self.walls.extend(wall_of(&job.row).map(|at| (at, id)));
+        self.walls.extend(job.wall().map(|at| (at, id)));
         self.children
             .extend(awaited_by(&job.row).iter().map(|parent| (*parent, id)));
         if job.row.deleting {

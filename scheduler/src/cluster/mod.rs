@@ -13,6 +13,7 @@ mod errands;
 mod exit;
 mod floor;
 mod jobs;
+mod jumps;
 mod lifecycle;
 mod members;
 mod numbers;
@@ -56,6 +57,7 @@ pub(crate) use dependency::{Dependencies, Standing, depends};
 pub(crate) use errands::{coordination_of, errand_id, node_of};
 pub(crate) use exit::options_of;
 pub(crate) use floor::{Floor, Occupancy, Tenant, wares_of};
+use jumps::moved;
 pub(crate) use lifecycle::wall_of;
 pub(crate) use numbers::{MAX_MEMBERS, members_of};
 pub(crate) use queue::{Queue, WaitingJob};
@@ -120,6 +122,8 @@ pub struct Cluster {
     silence_due: Option<Monotonic>,
     /// Both clocks of the newest moment that the shell told, to turn one into the other.
     clock: Now,
+    /// How far the wall clock has jumped since the start, in milliseconds.
+    jumped: i64,
     changes: Changes,
 }
 
@@ -133,6 +137,15 @@ struct Job {
     /// What made it and what added tasks to it, for repeats; the addition by its first task.
     submissions: BTreeSet<(Option<TaskNumber>, SubmissionId)>,
     dependencies: Dependencies,
+    /// How far the wall clock had jumped when its two spans of time began.
+    jumped: Jumped,
+}
+
+/// How far the wall clock had jumped, in milliseconds, at the beginnings of a job.
+#[derive(Debug, Clone, Copy, Default)]
+struct Jumped {
+    submitted: i64,
+    started: i64,
 }
 
 impl Cluster {
@@ -170,6 +183,7 @@ impl Cluster {
             heard: BTreeMap::new(),
             silence_due: None,
             clock: Now::default(),
+            jumped: 0,
             changes: Changes::default(),
         }
     }
@@ -177,6 +191,7 @@ impl Cluster {
     /// Tells both clocks; once per round, before its inputs. Without it the run-time limits of jobs follow no change of
     /// the wall clock.
     pub fn advance(&mut self, now: Now) {
+        self.note_jump(now);
         self.clock = now;
         if self.silence_due.is_none_or(|at| at <= now.monotonic) {
             self.silence_due = self.next_silence();
@@ -235,10 +250,11 @@ impl Cluster {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let silent = self.silence_due.or_else(|| self.next_silence());
-        let of_jobs = self.limits.first().into_iter().chain(self.holds.first());
-        let of_jobs = of_jobs.chain(self.walls.first()).map(|(at, _)| *at);
-        let on_the_wall = of_jobs.chain(self.wakes.first());
-        let on_the_wall = on_the_wall.map(|at| self.monotonic(at));
+        let spans = self.limits.first().into_iter().chain(self.walls.first());
+        let spans = spans.map(|(at, _)| self.monotonic(moved(*at, self.jumped)));
+        let moments = self.holds.first().into_iter().map(|(at, _)| *at);
+        let moments = moments.chain(self.wakes.first()).map(|at| self.monotonic(at));
+        let on_the_wall = spans.chain(moments);
         let all = silent.into_iter().chain(on_the_wall);
         all.chain(self.deadlines_of_pools()).min()
     }
@@ -417,12 +433,12 @@ impl Cluster {
 
     /// Jobs whose run time is over.
     pub(crate) fn over_limit(&self, now: Now) -> impl Iterator<Item = JobId> {
-        self.due(&self.limits, now)
+        self.due(&self.limits, self.jumped, now)
     }
 
     /// Jobs that have lasted as long as they may.
     pub(crate) fn over_wall_clock(&self, now: Now) -> impl Iterator<Item = JobId> {
-        self.due(&self.walls, now)
+        self.due(&self.walls, self.jumped, now)
     }
 
     /// Whether nothing of a job may start before its moment has come.
@@ -433,11 +449,14 @@ impl Cluster {
 
     /// Jobs that are held no longer.
     pub(crate) fn over_hold(&self, now: Now) -> impl Iterator<Item = JobId> {
-        self.due(&self.holds, now)
+        self.due(&self.holds, 0, now)
     }
 
-    fn due(&self, deadlines: &BTreeSet<(Timestamp, JobId)>, now: Now) -> impl Iterator<Item = JobId> {
-        let due = move |at: Timestamp| at <= now.wall || self.monotonic(at) <= now.monotonic;
+    fn due(&self, deadlines: &BTreeSet<(Timestamp, JobId)>, jumped: i64, now: Now) -> impl Iterator<Item = JobId> {
+        let due = move |at: Timestamp| {
+            let at = moved(at, jumped);
+            at <= now.wall || self.monotonic(at) <= now.monotonic
+        };
         deadlines
             .iter()
             .take_while(move |(at, _)| due(*at))

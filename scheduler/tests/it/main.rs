@@ -18,6 +18,7 @@ mod scenario;
 mod tasks;
 mod users;
 mod wants;
+mod windows;
 mod wishes;
 mod work;
 mod world;

@@ -158,6 +158,9 @@ impl Story {
             "show" => self.show(),
             "schedules" => lifecycle::schedules(&self.world).iter().for_each(|line| self.say(line)),
             "away" => self.world.pass(words.span(1)),
+            // The wall clock is set, the other goes on.
+            "forward" => self.world.now.wall = self.world.now.wall + words.span(1),
+            "back" => self.world.now.wall.0 = self.world.now.wall.0.saturating_sub(words.span(1).0),
             _ => self.work(words),
         }
     }
