@@ -38,8 +38,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const LAST_LINE_BYTES: usize = 4096;
 
 /// Why there is no file.
-pub(crate) const NO_FOLDER: &str =
-    "the task has no folder on its node: it was never started there, or its retention is over and it was removed";
+pub(crate) const NO_FOLDER: &str = "the task has no folder on its node: its outputs go nowhere (nul), it was never started \
+                                    there, or its retention is over and it was removed";
 pub(crate) const SENT_NOWHERE: &str = "the output was sent nowhere (nul)";
 
 /// Reads for the head node. Clones share everything.

@@ -59,6 +59,51 @@ pub(super) struct Keeper {
 struct AgentLine {
     generation: u64,
     outgoing: VecDeque<FromSpawner>,
+    /// Whether the agent has something to do about any of it.
+    urgent: bool,
+    /// Whether its writer has seen that there is something, and waits for more.
+    gathering: bool,
+}
+
+/// What there is to tell the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    None,
+    MayWait,
+    Urgent,
+}
+
+impl AgentLine {
+    fn push(&mut self, message: FromSpawner) {
+        self.urgent |= match &message {
+            FromSpawner::Started { .. } => false,
+            FromSpawner::Ended(record) => record.then.is_none(),
+            _ => true,
+        };
+        self.outgoing.push_back(message);
+    }
+
+    fn take(&mut self) -> VecDeque<FromSpawner> {
+        (self.urgent, self.gathering) = (false, false);
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// For its writer, which gathers when that may wait.
+    fn news(&mut self) -> News {
+        match self.urgent {
+            true => News::Urgent,
+            false if self.outgoing.is_empty() => News::None,
+            false => {
+                self.gathering = true;
+                News::MayWait
+            }
+        }
+    }
+
+    /// Whether its writer has to be woken: not when it gathers already.
+    fn wakes(&self) -> bool {
+        self.urgent || !(self.outgoing.is_empty() || self.gathering)
+    }
 }
 
 #[derive(Debug)]
@@ -157,7 +202,12 @@ impl Keeper {
             cores: held.slot.clone().unwrap_or_default(),
         }));
         outgoing.push_back(FromSpawner::HeldAll);
-        self.agent = Some(AgentLine { generation, outgoing });
+        self.agent = Some(AgentLine {
+            generation,
+            outgoing,
+            urgent: true,
+            gathering: false,
+        });
     }
 
     pub(super) fn detach(&mut self, generation: u64) {
@@ -169,12 +219,19 @@ impl Keeper {
     /// What waits for the agent; none when its connection is not the one that counts.
     pub(super) fn outgoing(&mut self, generation: u64) -> Option<VecDeque<FromSpawner>> {
         let line = self.agent.as_mut().filter(|line| line.generation == generation)?;
-        Some(std::mem::take(&mut line.outgoing))
+        Some(line.take())
+    }
+
+    /// Whether something waits for the agent, and whether all of that may wait a moment for more: nobody has anything to do
+    /// about a start, nor about an end of which the slot is in use again. None when the connection is not the one that counts.
+    pub(super) fn has_news(&mut self, generation: u64) -> Option<News> {
+        let line = self.agent.as_mut().filter(|line| line.generation == generation)?;
+        Some(line.news())
     }
 
     fn tell(&mut self, message: FromSpawner) {
         if let Some(line) = &mut self.agent {
-            line.outgoing.push_back(message);
+            line.push(message);
             if line.outgoing.len() > MAX_OUTGOING {
                 tracing::warn!("the agent does not read: its connection is closed");
                 self.agent = None;
@@ -650,7 +707,7 @@ impl Keeper {
     pub(super) fn wanted(&mut self) -> Wanted {
         Wanted {
             starter: !self.queue.is_empty(),
-            writer: self.agent.as_ref().is_none_or(|line| !line.outgoing.is_empty()),
+            writer: self.agent.as_ref().is_none_or(AgentLine::wakes),
             ender: std::mem::take(&mut self.ender_wanted),
         }
     }

@@ -18,12 +18,15 @@ use std::time::Duration;
 use proto::ids::{AttemptId, BootId};
 
 use crate::spawner::confine::Plan;
-use crate::spawner::keeper::Keeper;
+use crate::spawner::keeper::{Keeper, News};
 use crate::spawner::message::{FromSpawner, SpawnOrder};
 use crate::spawner::spawn::Starter;
 
 /// How many threads start processes.
 pub(super) const STARTERS: usize = 2;
+
+/// How long news that may wait are gathered, so that many short tasks do not wake the agent at each start and end.
+const GATHERING: Duration = Duration::from_millis(3);
 
 /// What the threads share.
 #[derive(Debug)]
@@ -79,12 +82,17 @@ impl Shared {
     /// Waits until there is something to tell over a connection; none when it does not count any more.
     pub(super) fn wait_for_news(&self, generation: u64) -> Option<Vec<FromSpawner>> {
         let mut keeper = self.lock();
+        let mut gathered = false;
         loop {
-            let news = keeper.outgoing(generation)?;
-            if !news.is_empty() {
-                return Some(news.into());
-            }
-            keeper = self.news.wait(keeper).unwrap_or_else(PoisonError::into_inner);
+            keeper = match keeper.has_news(generation)? {
+                News::None => self.news.wait(keeper).unwrap_or_else(PoisonError::into_inner),
+                News::MayWait if !gathered => {
+                    gathered = true;
+                    let waited = self.news.wait_timeout(keeper, GATHERING);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                News::MayWait | News::Urgent => return Some(keeper.outgoing(generation)?.into()),
+            };
         }
     }
 

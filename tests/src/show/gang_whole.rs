@@ -21,6 +21,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     }
     let events = cluster.ok("muster events -o json")?;
     let mut held: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    // What waits in the window of a node holds nothing before it gets a slot.
+    let mut ahead: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     let mut by_job: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for line in events.lines() {
         let value: serde_json::Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
@@ -32,13 +34,17 @@ pub(super) fn run() -> anyhow::Result<()> {
             Some("granted") => {
                 let shares = event["shares"].as_array().context("shares")?;
                 let nodes: BTreeSet<u64> = shares.iter().filter_map(|share| share["node"].as_u64()).collect();
-                for (other, others) in &held {
-                    let both_whole = nodes.len() > 1 && !others.is_disjoint(&nodes);
-                    ensure!(!both_whole, "attempts {attempt} and {other} share a node");
-                }
                 let job = event["task"]["job"].as_u64().context("a job")?;
                 by_job.entry(job).or_default().push(nodes.len());
-                held.insert(attempt, nodes);
+                if event["ahead"] == true {
+                    ahead.insert(attempt, nodes);
+                } else {
+                    hold(&mut held, attempt, nodes)?;
+                }
+            }
+            Some("advanced") => {
+                let nodes = ahead.remove(&attempt).context("it waited")?;
+                hold(&mut held, attempt, nodes)?;
             }
             Some("share_released") => {
                 let node = event["node"].as_u64().context("a node")?;
@@ -57,5 +63,18 @@ pub(super) fn run() -> anyhow::Result<()> {
         );
         say(format!("job {job}: {nodes} nodes in one grant, none shared"));
     }
+    Ok(())
+}
+
+/// An attempt gets nodes, which nobody shares with a gang.
+fn hold(held: &mut BTreeMap<u64, BTreeSet<u64>>, attempt: u64, nodes: BTreeSet<u64>) -> anyhow::Result<()> {
+    for (other, others) in &*held {
+        let whole = nodes.len() > 1 || others.len() > 1;
+        ensure!(
+            !whole || others.is_disjoint(&nodes),
+            "attempts {attempt} and {other} share a node"
+        );
+    }
+    held.insert(attempt, nodes);
     Ok(())
 }
