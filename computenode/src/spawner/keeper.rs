@@ -371,7 +371,7 @@ impl Keeper {
         self.ender_wanted = true;
         self.queue_is_stale = true;
         if matches!(held.root, Root::Waiting | Root::Ahead) {
-            self.leave_queue_of_window(attempt);
+            self.leave_window(attempt);
             self.leave(attempt, None, AttemptOutcome::Stopped);
         }
     }
@@ -405,7 +405,7 @@ impl Keeper {
                 })
             }
         }
-        self.leave_queue_of_window(attempt);
+        self.leave_window(attempt);
         self.finish_if_bare(attempt);
     }
 

@@ -68,9 +68,11 @@ impl Supervisor {
         if matches!(held.phase, Phase::Ahead | Phase::Recalled) {
             held.phase = Phase::Starting;
         }
-        // The cores were those of the one that ended, freed a moment ago.
-        let cores = self.cores.take(1);
-        held.kept = held.kept.take().map(|kept| with_slot(&kept, cores));
+        let Some(kept) = held.kept.take() else { return };
+        // It may have been given cores by the head node's word just before.
+        self.cores.free(&kept.core_ids);
+        // Those of the one that ended, freed a moment ago.
+        held.kept = Some(with_slot(&kept, self.cores.take(1)));
     }
 }
 

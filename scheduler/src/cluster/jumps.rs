@@ -1,11 +1,14 @@
 //! Jumps of the wall clock: spans of time that are told by its moments, run-time limits and wall-clock bounds of jobs, last
 //! as long as they should although it is set. What is known of them is forgotten at a restart, as the monotonic clock is.
 
+use std::collections::BTreeSet;
+
+use proto::ids::JobId;
 use proto::units::{Now, Timestamp};
 
 use super::jobs::limit_of;
 use super::lifecycle::wall_of;
-use super::{Cluster, Job};
+use super::{Cluster, Job, Jumped};
 
 /// Smaller differences are how a clock is kept in step, and followed as they come, in milliseconds.
 const LEAST_JUMP_MS: i64 = 2_000;
@@ -31,26 +34,23 @@ impl Cluster {
         }
     }
 
-    /// Deadlines of jobs as their rows alone tell them, to be compared with those of a restart.
-    pub(super) fn plain_limits(&self) -> Vec<(Timestamp, proto::ids::JobId)> {
-        let plain = |(at, id): &(Timestamp, _)| {
-            let by = self.jobs.get(id).map_or(0, |job| job.jumped.started);
-            (moved(*at, by), *id)
-        };
-        let mut all: Vec<_> = self.limits.iter().map(plain).collect();
-        all.sort_unstable();
-        all
+    /// Run-time limits of jobs as their rows alone tell them, to be compared with those of a restart.
+    pub(super) fn plain_limits(&self) -> BTreeSet<(Timestamp, JobId)> {
+        self.plain(&self.limits, |jumped| jumped.started)
     }
 
-    /// The same, from submission.
-    pub(super) fn plain_walls(&self) -> Vec<(Timestamp, proto::ids::JobId)> {
-        let plain = |(at, id): &(Timestamp, _)| {
-            let by = self.jobs.get(id).map_or(0, |job| job.jumped.submitted);
-            (moved(*at, by), *id)
-        };
-        let mut all: Vec<_> = self.walls.iter().map(plain).collect();
-        all.sort_unstable();
-        all
+    /// The same of what counts from submission.
+    pub(super) fn plain_walls(&self) -> BTreeSet<(Timestamp, JobId)> {
+        self.plain(&self.walls, |jumped| jumped.submitted)
+    }
+
+    fn plain(
+        &self,
+        deadlines: &BTreeSet<(Timestamp, JobId)>,
+        by: impl Fn(&Jumped) -> i64,
+    ) -> BTreeSet<(Timestamp, JobId)> {
+        let by = |id| self.jobs.get(id).map_or(0, |job| by(&job.jumped));
+        deadlines.iter().map(|(at, id)| (moved(*at, by(id)), *id)).collect()
     }
 }
 

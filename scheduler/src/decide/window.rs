@@ -33,8 +33,9 @@ pub(super) fn taken_over(ledger: &mut Ledger<'_>, node: NodeId, from: Option<Att
     let Some(attempt) = ledger.cluster.attempt(to).filter(|row| row.primary() == Some(node)) else {
         return;
     };
-    ledger.handovers.succeeded.extend(from);
+    // One that we gave a slot meanwhile leaves that of the other free.
     if attempt.ahead.is_some() && ledger.handovers.advanced.insert(to) {
+        ledger.handovers.succeeded.extend(from);
         let at = ledger.now.wall;
         let (attempt, by_node) = (to, true);
         ledger.push(Event::Advanced { attempt, by_node, at });

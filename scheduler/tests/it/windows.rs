@@ -164,6 +164,15 @@ fn a_slot_goes_to_whom_the_node_says_or_else_to_the_first() {
 }
 
 #[test]
+fn a_slot_that_the_head_node_gave_is_not_given_by_the_node_as_well() {
+    let mut head = filled();
+    assert_eq!(advanced(&head.end(2, None)), [(4, false)]);
+    // The node had handed the other slot to 4 before it heard that: so the first one is free there, and goes to 5.
+    assert_eq!(advanced(&head.end(3, Some(4))), [(5, false)]);
+    assert_eq!(head.cluster.slots_held(head.node), 2);
+}
+
+#[test]
 fn what_comes_first_in_the_queue_gets_the_window_of_others_back() {
     let mut head = filled();
     let waiting = head.waiting();

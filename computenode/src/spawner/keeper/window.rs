@@ -51,14 +51,14 @@ impl Keeper {
             matches!(held.root, Root::Ahead | Root::Waiting) && held.ending.is_none() && !held.release
         });
         if waits {
-            self.leave_queue_of_window(attempt);
+            self.leave_window(attempt);
             self.attempts.remove(&attempt);
             self.tell(FromSpawner::Returned { attempt });
         }
     }
 
     /// It waits in the window no longer.
-    pub(super) fn leave_queue_of_window(&mut self, attempt: AttemptId) {
+    pub(super) fn leave_window(&mut self, attempt: AttemptId) {
         drop(self.take_from_window(attempt));
     }
 
@@ -73,11 +73,9 @@ impl Keeper {
             return;
         }
         let rerunnable = |attempt| self.attempts.get(&attempt).is_none_or(|held| held.rerunnable);
-        let (out, stay) = std::mem::take(&mut self.window)
-            .into_iter()
-            .partition(|order| rerunnable(order.attempt));
+        let all = std::mem::take(&mut self.window).into_iter();
+        let (out, stay): (VecDeque<SpawnOrder>, _) = all.partition(|order| rerunnable(order.attempt));
         self.window = stay;
-        let out: VecDeque<SpawnOrder> = out;
         for order in out {
             self.leave(order.attempt, None, AttemptOutcome::Fenced);
         }

@@ -80,6 +80,26 @@ fn the_head_node_gives_a_slot_or_wants_an_attempt_back() {
 }
 
 #[test]
+fn cores_given_by_both_sides_are_held_once() {
+    let mut node = node();
+    node.order(single(1, false), NOW);
+    node.order(single(2, true), NOW);
+    let advance = Order::Advance { attempt: attempt(2) };
+    assert_eq!(words(&node.order(advance, NOW)), ["advance 2 on [1]"]);
+    // The spawner had handed the slot of 1 over before it heard that.
+    node.spawner(ended(1, Some(2)), NOW);
+    node.spawner(ended(2, None), NOW);
+    let mut all = Vec::new();
+    for number in 3..7 {
+        all.extend(words(&node.order(single(number, false), NOW)).into_iter().take(1));
+    }
+    assert_eq!(
+        all,
+        ["hold 3 on [0]", "hold 4 on [1]", "hold 5 on [2]", "hold 6 on [3]"]
+    );
+}
+
+#[test]
 fn a_new_agent_finds_the_window_as_the_one_before_left_it() {
     let mut node = node();
     let waits = kept(1, &["node1"]);
