@@ -41,6 +41,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The file of a backup cannot be used; the store is as it was.
+    #[error("the backup {path} cannot be read or written: name a file in a folder that is there and has room")]
+    Backup {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Another head node has it open.
     #[error("the store in {path} is in use: another head node runs on it; stop it first ('muster down')")]
     InUse {

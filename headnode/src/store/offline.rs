@@ -28,8 +28,19 @@ const NAMES_SKIPPED: u64 = 1_000;
 pub fn backup(folder: &Path, file: &Path) -> Result<u64, StoreError> {
     let mut count = 0;
     let rows = RowsAtRest::of(folder)?.inspect(|row| count += u64::from(row.is_ok()));
-    export::write(file, 0, rows)?;
+    export::write(file, 0, rows).map_err(|error| of_backup(file, error))?;
     Ok(count)
+}
+
+/// A trouble with the backup's own file is none of the store's.
+fn of_backup(file: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Folder { path, source } if path.parent() == file.parent() => StoreError::Backup {
+            path: file.to_owned(),
+            source,
+        },
+        other => other,
+    }
 }
 
 /// Makes the store in a folder from a backup; how many rows, and where the store is that was there before.
@@ -47,7 +58,10 @@ pub fn restore(folder: &Path, file: &Path) -> Result<(u64, Option<PathBuf>), Sto
     let new = beside(".new");
     remove(&new)?;
     let place = Place::make(&new)?;
-    let rows = compact::build(&place, |tree| tree.fill(RowsAtRest::of_backup(file)?.map(moved_on)))?;
+    let rows = compact::build(&place, |tree| {
+        let rows = RowsAtRest::of_backup(file).map_err(|error| of_backup(file, error))?;
+        tree.fill(rows.map(moved_on))
+    })?;
     // With its first export, so that it is a whole store under its final name.
     drop(recover::open(&place)?);
     let was_there = place::size_of(&earlier.rows())? > 0 || folder.join("db").exists();
